@@ -1,0 +1,81 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let houseStyle: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+]
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+let package = Package(
+    name: "leadledger",
+    products: [
+        .library(name: "LeadLedgerClient", targets: ["LeadLedgerClient"]),
+        .executable(name: "leadledgerd", targets: ["leadledgerd"]),
+        .executable(name: "leadledger", targets: ["leadledger"]),
+        .executable(name: "leadledger-bench", targets: ["leadledger-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        // Storage.
+        .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
+        .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: houseStyle),
+        .target(name: "Ledger", dependencies: ["LMDB", crypto, collections], swiftSettings: houseStyle),
+
+        // JSON and the schemas, which are the system of record.
+        .target(
+            name: "CSimdJSON", cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))],
+            linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "JSON", dependencies: ["CSimdJSON"], swiftSettings: houseStyle),
+        .target(
+            name: "Schemas", path: "schemas", exclude: ["README.md", "vectors"], sources: ["Schemas.swift"],
+            resources: [.embedInCode("events"), .embedInCode("methods"), .embedInCode("errors.json")],
+            swiftSettings: houseStyle),
+
+        // The business, and what is read from the log.
+        .target(name: "Leads", swiftSettings: houseStyle),
+        .target(
+            name: "Projections", dependencies: ["Leads", "Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
+
+        // The wire and the wiring.
+        .target(
+            name: "Control", dependencies: ["JSON", "Schemas", nioCore, nioPosix, collections, logging],
+            swiftSettings: houseStyle),
+        .target(
+            name: "LeadLedger",
+            dependencies: [
+                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto, logging,
+                yams,
+            ],
+            swiftSettings: houseStyle),
+        .target(name: "LeadLedgerClient", dependencies: ["Control", "JSON"], swiftSettings: houseStyle),
+
+        // The programs.
+        .executableTarget(
+            name: "leadledgerd", dependencies: ["LeadLedger", arguments, logging], swiftSettings: houseStyle),
+        .executableTarget(
+            name: "leadledger", dependencies: ["LeadLedgerClient", "JSON", "Leads", "Schemas", crypto, arguments, yams],
+            swiftSettings: houseStyle),
+        .executableTarget(
+            name: "leadledger-bench", dependencies: ["LeadLedgerClient", "LMDB", "JSON", arguments],
+            swiftSettings: houseStyle),
+    ],
+    cxxLanguageStandard: .cxx17
+)
