@@ -1,0 +1,241 @@
+package import CSimdJSON
+
+package enum JSONKind: UInt8, Sendable {
+    case null = 0
+    case boolean = 1
+    case number = 2
+    case string = 3
+    case array = 4
+    case object = 5
+}
+
+/// A place in a parsed document: 16 bytes, freely copied, and valid only as long as the document is lent.
+///
+/// Everything is read out of the node table and the minified text; nothing is built until it is asked for.
+/// Asking a value of one kind for what another kind has gives nil or an empty sequence, never a trap.
+package struct JSONValue {
+    @usableFromInline let document: UnsafePointer<csj_document>
+    @usableFromInline let index: UInt32
+
+    @inlinable
+    init(document: UnsafePointer<csj_document>, index: UInt32) {
+        self.document = document
+        self.index = index
+    }
+
+    @inlinable
+    var node: UnsafePointer<csj_node> {
+        @inline(__always) get { document.pointee.nodes + Int(index) }
+    }
+
+    @inlinable
+    package var kind: JSONKind {
+        // The C table holds exactly these six kinds.
+        @inline(__always) get { unsafeBitCast(node.pointee.kind, to: JSONKind.self) }
+    }
+
+    /// The minified text of this value, quotes and brackets included.
+    @inlinable
+    package var raw: UnsafeRawBufferPointer {
+        @inline(__always) get {
+            let node = node.pointee
+            return UnsafeRawBufferPointer(start: document.pointee.text + Int(node.start), count: Int(node.end - node.start))
+        }
+    }
+
+    /// Where `raw` starts in the minified text of the whole document.
+    @inlinable
+    package var rawOffset: Int { Int(node.pointee.start) }
+
+    @inlinable
+    package var isNull: Bool { kind == .null }
+
+    @inlinable
+    package var boolean: Bool? {
+        kind == .boolean ? node.pointee.flags & UInt8(CSJ_FLAG_TRUE) != 0 : nil
+    }
+
+    /// Members of an object or elements of an array; 0 for the rest.
+    @inlinable
+    package var count: Int {
+        let node = node.pointee
+        return node.kind >= UInt8(CSJ_ARRAY) ? Int(node.count) : 0
+    }
+}
+
+// MARK: - Strings
+
+extension JSONValue {
+    /// The decoded bytes of a string (empty for other kinds): a view into the document, also where there are escapes.
+    @inlinable
+    package var utf8: UnsafeRawBufferPointer {
+        @inline(__always) get {
+            let node = node.pointee
+            guard node.kind == UInt8(CSJ_STRING) else { return UnsafeRawBufferPointer(start: nil, count: 0) }
+            if node.flags & UInt8(CSJ_FLAG_ESCAPED) == 0 {
+                return UnsafeRawBufferPointer(
+                    start: document.pointee.text + Int(node.start) + 1, count: Int(node.end - node.start) - 2)
+            }
+            let bytes = UnsafeRawPointer(document.pointee.strings + Int(node.count))
+            let length = (bytes - 4).loadUnaligned(as: UInt32.self)
+            return UnsafeRawBufferPointer(start: bytes, count: Int(length))
+        }
+    }
+
+    /// The decoded bytes, nil for other kinds than strings.
+    @inlinable
+    package func withUTF8<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result? {
+        kind == .string ? try body(utf8) : nil
+    }
+
+    /// The decoded string, nil for other kinds.
+    @inlinable
+    package var string: String? {
+        kind == .string ? String(decoding: utf8, as: UTF8.self) : nil
+    }
+
+    /// Whether the text of this string has escapes.
+    @inlinable
+    package var isEscaped: Bool { node.pointee.flags & UInt8(CSJ_FLAG_ESCAPED) != 0 }
+
+    /// Whether this is a string with just these (UTF-8) bytes.
+    @inlinable
+    package func equals(_ other: StaticString) -> Bool {
+        kind == .string && utf8.equals(other)
+    }
+
+    @inlinable
+    package func equals(_ other: some StringProtocol) -> Bool {
+        kind == .string && utf8.elementsEqual(other.utf8)
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    @inlinable
+    package func equals(_ other: StaticString) -> Bool {
+        precondition(other.hasPointerRepresentation, "a literal of one Unicode scalar needs to be compared as a String")
+        return count == other.utf8CodeUnitCount && equals(other.utf8Start)
+    }
+
+    /// Compares `count` bytes.
+    @inlinable @inline(__always)
+    func equals(_ other: UnsafePointer<UInt8>) -> Bool {
+        var i = 0
+        let other = UnsafeRawPointer(other)
+        guard let start = baseAddress else { return true }
+        while count - i >= 8 {
+            let a = (start + i).loadUnaligned(as: UInt64.self), b = (other + i).loadUnaligned(as: UInt64.self)
+            if a != b { return false }
+            i += 8
+        }
+        while i < count {
+            if start.load(fromByteOffset: i, as: UInt8.self) != other.load(fromByteOffset: i, as: UInt8.self) {
+                return false
+            }
+            i += 1
+        }
+        return true
+    }
+}
+
+// MARK: - Members and elements
+
+extension JSONValue {
+    /// The members of an object in text order; none for other kinds.
+    @inlinable
+    package var members: Members {
+        let node = node.pointee
+        return Members(document: document, next: index + 1, left: node.kind == UInt8(CSJ_OBJECT) ? node.count : 0)
+    }
+
+    /// The elements of an array in text order; none for other kinds.
+    @inlinable
+    package var elements: Elements {
+        let node = node.pointee
+        return Elements(document: document, next: index + 1, left: node.kind == UInt8(CSJ_ARRAY) ? node.count : 0)
+    }
+
+    /// The value of a member; nil where there is none or this is no object. Looks through the members in turn.
+    @inlinable
+    package subscript(_ name: StaticString) -> JSONValue? {
+        for member in members where member.name.utf8.equals(name) { return member.value }
+        return nil
+    }
+
+    @inlinable
+    package func member(named name: some StringProtocol) -> JSONValue? {
+        for member in members where member.name.equals(name) { return member.value }
+        return nil
+    }
+
+    @frozen
+    package struct Member {
+        package let name: JSONValue
+        package let value: JSONValue
+
+        @inlinable
+        init(name: JSONValue, value: JSONValue) {
+            self.name = name
+            self.value = value
+        }
+
+        /// The minified text `"name":value`.
+        @inlinable
+        package var raw: UnsafeRawBufferPointer {
+            UnsafeRawBufferPointer(start: name.raw.baseAddress, count: value.rawOffset + value.raw.count - name.rawOffset)
+        }
+    }
+
+    @frozen
+    package struct Members: Sequence, IteratorProtocol {
+        @usableFromInline let document: UnsafePointer<csj_document>
+        @usableFromInline var cursor: UInt32
+        @usableFromInline var left: UInt32
+
+        @inlinable
+        init(document: UnsafePointer<csj_document>, next: UInt32, left: UInt32) {
+            self.document = document
+            cursor = next
+            self.left = left
+        }
+
+        @inlinable
+        package mutating func next() -> Member? {
+            guard left > 0 else { return nil }
+            left -= 1
+            let name = JSONValue(document: document, index: cursor)
+            let value = JSONValue(document: document, index: cursor + 1)
+            cursor = value.node.pointee.next
+            return Member(name: name, value: value)
+        }
+
+        @inlinable
+        package var underestimatedCount: Int { Int(left) }
+    }
+
+    @frozen
+    package struct Elements: Sequence, IteratorProtocol {
+        @usableFromInline let document: UnsafePointer<csj_document>
+        @usableFromInline var cursor: UInt32
+        @usableFromInline var left: UInt32
+
+        @inlinable
+        init(document: UnsafePointer<csj_document>, next: UInt32, left: UInt32) {
+            self.document = document
+            cursor = next
+            self.left = left
+        }
+
+        @inlinable
+        package mutating func next() -> JSONValue? {
+            guard left > 0 else { return nil }
+            left -= 1
+            let value = JSONValue(document: document, index: cursor)
+            cursor = value.node.pointee.next
+            return value
+        }
+
+        @inlinable
+        package var underestimatedCount: Int { Int(left) }
+    }
+}

@@ -1,0 +1,167 @@
+import Control
+import JSON
+import Leads
+import Ledger
+
+// EventIntake: one CloudEvent of a request, checked and encoded into its unit. Runs on an event loop, in one pass over
+// the parsed line, without a heap allocation on the path of a good event.
+//
+// The checks, in order; the first that fails names the place:
+//   1. the envelope against envelope.json
+//   2. the type: known, and one that clients may say
+//   3. subject, source and id: bounds, and no personal data in what is kept in the clear for ever
+//   4. time: an instant of the years 0000 to 9999, at most five minutes ahead
+//   5. data against the schema of its type
+// What passed is encoded as it was received: minified, split into public and personal members, not rewritten.
+
+struct EventIntake {
+    let schemas: EventSchemas
+
+    /// Checks `event`, element `index` of the request, and adds its record to `unit`.
+    ///
+    /// - Parameter now: the daemon's clock when the batch of lines was read, microseconds since 1970.
+    func add(_ event: JSONValue, index: Int, actor: UInt32, now: Int64, to unit: AppendUnit) throws(AppendFault) {
+        // 1.
+        if let violation = schemas.envelope.validate(event) {
+            throw AppendFault(violation, at: "/events/\(index)")
+        }
+        let envelope = Envelope(event)
+        guard let typeValue = envelope.type, let subject = envelope.subject, let source = envelope.source,
+            let id = envelope.id, let data = envelope.data
+        else {
+            // The envelope's schema requires them: a schema that no longer does is our bug, and is answered as one.
+            throw AppendFault(.internalError, "/events/\(index)", "envelope.json let a required attribute be absent")
+        }
+
+        // 2.
+        guard let type = EventType(utf8: typeValue.utf8) else {
+            throw AppendFault(
+                .unknownEventType, "/events/\(index)/type",
+                "no event type is called \(typeValue.string ?? "that"); `schema.get` with `envelope` lists the types")
+        }
+        guard let (schema, schemaVersion) = schemas[type] else {
+            throw AppendFault(
+                .unknownEventType, "/events/\(index)/type", "\(type.name) is not an event that this daemon takes")
+        }
+
+        // 3.
+        try check(subject, "subject", bytesMax: Limits.identifierBytesMax, index)
+        try check(source, "source", bytesMax: Limits.sourceBytesMax, index)
+        try check(id, "id", bytesMax: Limits.identifierBytesMax, index)
+
+        // 4.
+        var occurredAt: Int64?
+        if let time = envelope.time {
+            let instant: Instant
+            do { instant = try Instant(rfc3339: time.utf8) } catch {
+                throw AppendFault(.invalidTime, "/events/\(index)/time", error.message)
+            }
+            guard instant.microseconds <= now + Limits.futureToleranceMicroseconds else {
+                throw AppendFault(
+                    .timeInFuture, "/events/\(index)/time",
+                    "\(instant) is more than five minutes after the daemon's clock, \(Instant(microseconds: now))")
+            }
+            occurredAt = instant.microseconds
+        }
+
+        // 5.
+        var marks = MemberMarks()
+        if let violation = schema.validate(data, marks: &marks) {
+            throw AppendFault(violation, at: "/events/\(index)/data")
+        }
+        if marks.reserved != 0 {
+            throw AppendFault(
+                .reservedType, "/events/\(index)/data", "\(type.name) has a field that only the daemon may write")
+        }
+        unit.beginEvent(
+            EventDraft(
+                type: type.rawValue, schemaVersion: schemaVersion,
+                variant: EventVariant(of: type, data: data).rawValue,
+                isBackfill: envelope.backfill?.boolean ?? false, occurredAt: occurredAt,
+                streamKind: StreamKind.lead, actor: actor, subject: subject.utf8, source: source.utf8, eventID: id.utf8,
+                correlation: envelope.correlation?.utf8 ?? Self.absent, causation: envelope.causation?.utf8 ?? Self.absent,
+                traceparent: envelope.traceparent?.utf8 ?? Self.absent))
+        var member: UInt64 = 1
+        for entry in data.members {
+            if marks.personal & member != 0 { unit.addPersonalMember(entry.raw) } else { unit.addPublicMember(entry.raw) }
+            member <<= 1
+        }
+        do throws(LedgerError) { try unit.endEvent() } catch {
+            throw AppendFault(
+                .eventTooLarge, "/events/\(index)", "the event's record is over \(Limits.recordBytesMax) bytes")
+        }
+    }
+
+    private static var absent: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
+
+    private func check(_ value: JSONValue, _ attribute: StaticString, bytesMax: Int, _ index: Int) throws(AppendFault) {
+        guard let fault = IdentifierRules.fault(in: value.utf8, bytesMax: bytesMax) else { return }
+        let place = "/events/\(index)/\(attribute)"
+        switch fault {
+        case .personal:
+            throw AppendFault(
+                .personalID, place,
+                "\(attribute) looks like an e-mail address or a phone number, and it would be kept in the clear for ever")
+        case .length(let bytes, let bytesMax):
+            throw AppendFault(.invalidValue, place, "\(attribute) takes 1 to \(bytesMax) bytes of UTF-8, not \(bytes)")
+        case .controlCharacter:
+            throw AppendFault(.invalidValue, place, "\(attribute) holds a control character")
+        }
+    }
+}
+
+/// The attributes of one envelope, where they stand in the line.
+private struct Envelope {
+    var type, subject, source, id, data, time, backfill, correlation, causation, traceparent: JSONValue?
+
+    init(_ event: JSONValue) {
+        for (name, value) in event.members.lazy.map({ ($0.name.utf8, $0.value) }) {
+            // The lengths differ enough that most comparisons end at the first test.
+            if name.equals("data" as StaticString) {
+                data = value
+            } else if name.equals("type" as StaticString) {
+                type = value
+            } else if name.equals("time" as StaticString) {
+                time = value
+            } else if name.equals("id" as StaticString) {
+                id = value
+            } else if name.equals("source" as StaticString) {
+                source = value
+            } else if name.equals("subject" as StaticString) {
+                subject = value
+            } else if name.equals("backfill" as StaticString) {
+                backfill = value
+            } else if name.equals("correlationid" as StaticString) {
+                correlation = value
+            } else if name.equals("causationid" as StaticString) {
+                causation = value
+            } else if name.equals("traceparent" as StaticString) {
+                traceparent = value
+            }
+        }
+    }
+}
+
+extension EventVariant {
+    /// What the lifecycle needs of an event's data besides its type, read once at the door and kept in the record's
+    /// header. The data passed its schema, so a word that stands there is one of those listed.
+    fileprivate init(of type: EventType, data: JSONValue) {
+        switch type {
+        case .reopened:
+            let kind = data["kind"]
+            self = kind?.equals("un_win") == true ? .unWin : kind?.equals("new_business") == true ? .newBusiness : .resume
+        case .recycled:
+            self = data["to"]?.equals("nurture") == true ? .toNurture : .plain
+        case .contactAttempted, .contacted:
+            self = data["automatic"]?.boolean == true ? .automatic : .plain
+        default:
+            self = .plain
+        }
+    }
+}
+
+/// The stream kinds of the log, as they stand in a record's header.
+enum StreamKind {
+    /// Streams of `lead.*` events; the subject is the lead's id.
+    static let lead: UInt8 = 0
+}

@@ -1,0 +1,31 @@
+import JSON
+import Leads
+import Schemas
+
+// EventSchemas: the compiled schemas of the envelope, of every event type and of every method's parameters. Compiled once
+// at start; a schema that does not compile is our bug, and the daemon does not start with it.
+
+struct EventSchemas: Sendable {
+    let envelope: JSONSchema
+    /// By type code; nil for a type that clients may not append.
+    private let byType: [(schema: JSONSchema, version: UInt8)?]
+    /// By method name.
+    let parameters: [String: JSONSchema]
+
+    init() throws(JSONSchemaError) {
+        envelope = try JSONSchema(Schemas.envelope)
+        var byType: [(schema: JSONSchema, version: UInt8)?] = Array(repeating: nil, count: 256)
+        for entry in Schemas.events {
+            guard let type = EventType(name: entry.name) else { continue }
+            byType[Int(type.rawValue)] = (try JSONSchema(entry.text), entry.version)
+        }
+        self.byType = byType
+        var parameters: [String: JSONSchema] = [:]
+        for entry in Schemas.methods where entry.name.hasSuffix(".params") {
+            parameters[String(entry.name.dropLast(".params".count))] = try JSONSchema(entry.text)
+        }
+        self.parameters = parameters
+    }
+
+    subscript(_ type: EventType) -> (schema: JSONSchema, version: UInt8)? { byType[Int(type.rawValue)] }
+}

@@ -1,0 +1,49 @@
+// Limits: every bound of the daemon that is not the wire's own (those are `WireLimits` in Control) or the log's
+// (`LogConfiguration` in Ledger), each with its unit and its reason.
+
+/// The bounds that the command and query handlers keep.
+package enum Limits {
+    /// Bytes of an event's record, trailer included. A tlog bundle frames an entry with a 16-bit length, and LMDB
+    /// values far above a page get slow; 60 KiB leaves room for both.
+    package static let recordBytesMax = 60 * 1024
+
+    /// Events in one unit. A unit is checked whole on the appender thread while others wait behind it.
+    package static let unitEventsMax = 1_000
+
+    /// Bytes of a lead id or an event id: they are stored in the clear for ever and length-prefixed with one byte.
+    package static let identifierBytesMax = 128
+
+    /// Bytes of an envelope's `source`, which may be a URI.
+    package static let sourceBytesMax = 255
+
+    /// Microseconds that an event's `time` may be ahead of the daemon's clock: two machines' clocks differ, but an
+    /// hour is a mistake (SEMANTICS 3).
+    package static let futureToleranceMicroseconds: Int64 = 5 * 60 * 1_000_000
+
+    /// Milliseconds that `append` waits for a read model when the request names no deadline.
+    package static let waitDefaultMilliseconds: Int64 = 5_000
+
+    /// Milliseconds that `append` may be told to wait: the request holds those behind it on its connection.
+    package static let waitMaxMilliseconds: Int64 = 60_000
+
+    /// Events or rows in one answer when the request names no limit.
+    package static let answerRowsDefault = 100
+
+    /// Bytes of events in one answer of `log.read` or `lead.history` and in one notification of a subscription:
+    /// an answer is built in memory and a connection's output is bounded.
+    package static let answerBytesMax = 256 * 1024
+    package static let notificationBytesMax = 64 * 1024
+
+    /// Slices of the log (10,000 events or 50 ms each) that one `log.read` scans for a filter that matches little; `next`
+    /// then says where to go on.
+    package static let scanSlicesMax = 20
+
+    /// Subscriptions of one connection: each may hold one slice of 64 KiB in flight.
+    package static let subscriptionsPerConnectionMax = 16
+
+    /// Seconds between heartbeats of a subscription that has nothing to say.
+    package static let heartbeatSeconds: Int64 = 5
+
+    /// Threads that read the log and the read models for queries: reads may wait for the disk, event loops may not.
+    package static let readerThreads = 2
+}

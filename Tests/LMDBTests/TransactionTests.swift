@@ -1,0 +1,250 @@
+import CLMDB
+import Glibc
+import Testing
+
+@testable import LMDB
+
+@Suite struct TransactionTests {
+    let directory = TemporaryDirectory()
+    let environment: Environment
+    let table: Table
+
+    init() throws {
+        environment = try directory.open()
+        table = try environment.openTables("t")[0]
+    }
+
+    @Test func `a transaction that goes away has written nothing`() throws {
+        do {
+            var transaction = try environment.beginWrite()
+            try transaction.put("lost", in: table, at: 1)
+            #expect(try transaction.text(in: table, at: 1) == "lost")
+        }
+        do {
+            var transaction = try environment.beginWrite()
+            try transaction.put("lost", in: table, at: 1)
+            transaction.abort()
+        }
+        struct Stop: Error {}
+        #expect(throws: Stop.self) {
+            try environment.write { transaction in
+                try transaction.put("lost", in: table, at: 1)
+                throw Stop()
+            }
+        }
+        #expect(try environment.read { try $0.text(in: table, at: 1) } == nil)
+        try environment.write { try $0.put("kept", in: table, at: 1) }
+        #expect(try environment.read { try $0.text(in: table, at: 1) } == "kept")
+    }
+
+    @Test func `a snapshot shows what was committed when it began, until it is renewed`() throws {
+        try environment.write { try $0.put("old", in: table, at: 1) }
+        var snapshot = try environment.beginRead()
+        let number = snapshot.number
+        try environment.write { try $0.put("new", in: table, at: 1) }
+        #expect(try snapshot.text(in: table, at: 1) == "old")
+        snapshot.reset()
+        snapshot.reset()
+        try snapshot.renew()
+        #expect(try snapshot.text(in: table, at: 1) == "new")
+        #expect(snapshot.number == number + 1)
+        try snapshot.renew()
+        #expect(try snapshot.text(in: table, at: 1) == "new")
+    }
+
+    @Test func `placements`() throws {
+        try environment.write { transaction in
+            try transaction.put("a", in: table, at: 5, .append)
+            try transaction.put("b", in: table, at: 6, .append)
+            try transaction.put("B", in: table, at: 6)
+        }
+        for (key, placement) in [(5, Placement.append), (6, .append), (6, .insert)] as [(UInt64, Placement)] {
+            let error = #expect(throws: LMDBError.self) {
+                try environment.write { try $0.put("x", in: table, at: key, placement) }
+            }
+            #expect(error?.isKeyPresent == true)
+        }
+        try environment.write { try $0.put("d", in: table, at: 4, .insert) }
+        #expect(try environment.read { try $0.count(of: table) } == 3)
+        #expect(try environment.read { try $0.text(in: table, at: 6) } == "B")
+    }
+
+    @Test func `reserve, delete, clear`() throws {
+        try environment.write { transaction in
+            try transaction.reserve(3, in: table, at: 1 as UInt64) { $0.copyBytes(from: [0x61, 0x62, 0x63]) }
+            try transaction.reserve(0, in: table, at: 2 as UInt64, .append) { #expect($0.isEmpty) }
+        }
+        #expect(try environment.read { try $0.text(in: table, at: 1) } == "abc")
+        #expect(try environment.read { try $0.text(in: table, at: 2) } == "")
+        try environment.write { transaction in
+            #expect(try transaction.delete(in: table, at: 1))
+            #expect(try !transaction.delete(in: table, at: 1))
+        }
+        #expect(try environment.read { try $0.text(in: table, at: 1) } == nil)
+        try environment.write { try $0.clear(table) }
+        #expect(try environment.read { try $0.count(of: table) } == 0)
+        try environment.write { try $0.put("again", in: table, at: 1) }
+    }
+
+    @Test(arguments: [0, 512, 600]) func `a key that is empty or too long is an error, everywhere`(length: Int) throws {
+        let key = [UInt8](repeating: 1, count: length)
+        let isBadSize: (any Error) -> Bool = { ($0 as? LMDBError)?.code == MDB_BAD_VALSIZE }
+        #expect { try environment.write { transaction in try key.withUnsafeBytes { try transaction.put($0, in: table, at: $0) } } }
+            throws: { isBadSize($0) }
+        #expect { try environment.read { transaction in try transaction.bytes(copying: table, at: key) } } throws: { isBadSize($0) }
+        #expect { try environment.write { transaction in _ = try key.withUnsafeBytes { try transaction.delete(in: table, at: $0) } } }
+            throws: { isBadSize($0) }
+        #expect {
+            try environment.read { transaction in
+                var cursor = try transaction.makeCursor(on: table)
+                _ = try key.withUnsafeBytes { try cursor.seek(to: $0) != nil }
+            }
+        } throws: { isBadSize($0) }
+    }
+
+    @Test func `the longest key is accepted`() throws {
+        let key = [UInt8](repeating: 1, count: Table.keyBytesMax)
+        try environment.write { transaction in try key.withUnsafeBytes { try transaction.put($0, in: table, at: $0) } }
+        #expect(try environment.read { try $0.bytes(copying: table, at: key) } == key)
+    }
+
+    @Test func `cursors walk both ways and seek`() throws {
+        try environment.write { transaction in
+            for key in stride(from: 10 as UInt64, through: 300, by: 10) {
+                try transaction.put("\(key)", in: table, at: key, .append)
+            }
+        }
+        let snapshot = try environment.beginRead()
+        var cursor = try snapshot.makeCursor(on: table)
+        #expect(try cursor.first()?.key.bigEndianUInt64 == 10)
+        #expect(try cursor.previous() == nil)
+        #expect(try cursor.last()?.key.bigEndianUInt64 == 300)
+        #expect(try cursor.next() == nil)
+        #expect(try cursor.seek(to: 255)?.key.bigEndianUInt64 == 260)
+        #expect(try cursor.next()?.key.bigEndianUInt64 == 270)
+        #expect(try cursor.seek(before: 260)?.key.bigEndianUInt64 == 250)
+        #expect(try cursor.previous()?.key.bigEndianUInt64 == 240)
+        #expect(try cursor.seek(to: 301) == nil)
+        #expect(try cursor.seek(before: 301)?.key.bigEndianUInt64 == 300)
+        #expect(try cursor.seek(before: 10) == nil)
+
+        var sum = 0
+        try withKey(280) { try snapshot.forEach(in: table, from: $0) { _, value in
+            sum += value.byteCount
+            return true
+        } }
+        #expect(sum == 9)
+        var seen = 0
+        try snapshot.forEach(in: table) { _, _ in
+            seen += 1
+            return seen < 4
+        }
+        #expect(seen == 4)
+    }
+
+    @Test func `a cursor may go away after its transaction`() throws {
+        var transaction = try environment.beginWrite()
+        try transaction.put("x", in: table, at: 1)
+        var cursor = try transaction.makeCursor(on: table)
+        #expect(try cursor.first() != nil)
+        try transaction.commit()
+        let later = try makeCursorOfEndedSnapshot()
+        _ = consume later
+        _ = consume cursor
+    }
+
+    private func makeCursorOfEndedSnapshot() throws -> Cursor {
+        let snapshot = try environment.beginRead()
+        return try snapshot.makeCursor(on: table)
+    }
+
+    @Test func `at most 32 snapshots are lent at once, and slots are used again`() throws {
+        try lend(Environment.readersPooled) {
+            let error = #expect(throws: LMDBError.self) { _ = try environment.beginRead() }
+            #expect(error?.isReadersFull == true)
+            #expect(error?.hint != nil)
+        }
+        let slots = environment.info.readersInUse
+        #expect(slots <= Environment.readersPooled)
+        for _ in 0..<1_000 { _ = try environment.beginRead().number }
+        try lend(Environment.readersPooled) {}
+        #expect(environment.info.readersInUse == slots)
+    }
+
+    /// Holds `count` snapshots, one in each frame, while `body` runs.
+    private func lend(_ count: Int, _ body: () throws -> Void) throws {
+        guard count > 0 else { return try body() }
+        let snapshot = try environment.beginRead()
+        try lend(count - 1, body)
+        #expect(snapshot.number > 0)
+    }
+
+    @Test func `a snapshot may move between threads`() async throws {
+        try environment.write { try $0.put("x", in: table, at: 1) }
+        for _ in 0..<100 {
+            let (environment, table) = (environment, table)
+            let text = try await Task.detached { try environment.read { try $0.text(in: table, at: 1) } }.value
+            #expect(text == "x")
+        }
+    }
+
+    @Test func `a second write transaction on the thread is our bug, and traps`() async {
+        await #expect(processExitsWith: .failure) {
+            let environment = try TemporaryDirectory().open()
+            let first = try environment.beginWrite()
+            let second = try environment.beginWrite()
+            second.abort()
+            first.abort()
+        }
+    }
+
+    @Test func `closing below an open snapshot is our bug, and traps`() async {
+        await #expect(processExitsWith: .failure) {
+            let environment = try TemporaryDirectory().open()
+            let snapshot = try environment.beginRead()
+            environment.close()
+            _ = snapshot.number
+        }
+    }
+
+    @Test func `writes of a transaction on another thread trap in debug builds`() async {
+        await #expect(processExitsWith: .failure) {
+            let environment = try TemporaryDirectory().open()
+            let transaction = try environment.beginWrite()
+            // The owner, seen from another thread, is what each write looks at.
+            let owner = UncheckedBox(value: transaction.owner)
+            await Task.detached { precondition(owner.value.isOnItsThread) }.value
+            transaction.abort()
+        }
+    }
+
+    @Test func `concurrent snapshots see whole transactions only`() async throws {
+        let (environment, table) = (environment, table)
+        try environment.write { transaction in
+            for key in 0..<50 as Range<UInt64> { try transaction.put("0", in: table, at: key) }
+        }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for round in 1...200 {
+                    try environment.write { transaction in
+                        for key in 0..<50 as Range<UInt64> { try transaction.put("\(round)", in: table, at: key) }
+                    }
+                }
+            }
+            for _ in 0..<3 {
+                group.addTask {
+                    for _ in 0..<200 {
+                        let distinct = try environment.read { transaction in
+                            Set(try (0..<50 as Range<UInt64>).map { try transaction.text(in: table, at: $0) })
+                        }
+                        #expect(distinct.count == 1)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+}
+
+// Sendable: the test above looks at it from another thread on purpose.
+struct UncheckedBox<Value>: @unchecked Sendable { let value: Value }
