@@ -154,7 +154,9 @@ struct Decimal {
             return value < bound ? -1 : value == bound ? 0 : 1
         }
         // With a fraction the value lies strictly between `whole` and the next integer away from zero.
-        guard let whole = magnitude(digitsUsed: max(0, digitCount + exponent), zeros: 0) else { return negative ? -1 : 1 }
+        guard let whole = magnitude(digitsUsed: max(0, digitCount + exponent), zeros: 0) else {
+            return negative ? -1 : 1
+        }
         if negative { return whole <= bound ? -1 : 1 }
         return whole >= bound ? 1 : -1
     }

@@ -20,7 +20,9 @@ package struct JSONParser: ~Copyable {
     ///   - bytesMax: longer documents are refused as `tooLarge`. 16 MiB is chosen by taste: far above a frame.
     ///   - depthMax: containers nested deeper are refused as `tooDeep`; at most 255.
     package init(bytesMax: Int = 16 << 20, depthMax: Int = 32) {
-        guard let handle = csj_parser_create(bytesMax, UInt32(depthMax)) else { fatalError("no memory for a JSON parser") }
+        guard let handle = csj_parser_create(bytesMax, UInt32(depthMax)) else {
+            fatalError("no memory for a JSON parser")
+        }
         self.handle = handle
     }
 

@@ -183,7 +183,8 @@ private struct Fault {
 extension JSONSchema {
     /// Recursion follows the nesting of the document, which the parser bounds.
     private func check(
-        rule ruleIndex: Int32, of document: UnsafePointer<csj_document>, at index: UInt32, marks: UnsafeMutablePointer<MemberMarks>?
+        rule ruleIndex: Int32, of document: UnsafePointer<csj_document>, at index: UInt32,
+        marks: UnsafeMutablePointer<MemberMarks>?
     ) -> Fault {
         let rule = rules + Int(ruleIndex)
         let node = document.pointee.nodes + Int(index)
@@ -241,7 +242,8 @@ extension JSONSchema {
 
     @inline(__always)
     private func checkMembers(
-        _ ruleIndex: Int32, _ document: UnsafePointer<csj_document>, _ index: UInt32, _ marks: UnsafeMutablePointer<MemberMarks>?
+        _ ruleIndex: Int32, _ document: UnsafePointer<csj_document>, _ index: UInt32,
+        _ marks: UnsafeMutablePointer<MemberMarks>?
     ) -> Fault {
         let rule = rules + Int(ruleIndex)
         let node = document.pointee.nodes + Int(index)
@@ -293,7 +295,9 @@ extension JSONSchema {
             let entry = Int(slots[Int(table.firstSlot) + slot])
             if entry == 0 { return -1 }
             let word = words[Int(table.firstWord) + entry - 1]
-            if Int(word.length) == bytes.count, bytes.equals(UnsafePointer(characters + Int(word.offset))) { return entry - 1 }
+            if Int(word.length) == bytes.count, bytes.equals(UnsafePointer(characters + Int(word.offset))) {
+                return entry - 1
+            }
             slot = (slot + 1) & mask
         }
     }

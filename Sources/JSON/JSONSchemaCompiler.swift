@@ -164,7 +164,9 @@ struct SchemaCompiler {
         _ values: [JSONValue], into rule: inout Rule, at place: String
     ) throws(JSONSchemaError) {
         guard !rule.hasChoices else { throw refusal(place, "enum and const do not stand together") }
-        guard values.allSatisfy({ $0.kind == .string }) else { throw refusal(place, "only strings are interpreted here") }
+        guard values.allSatisfy({ $0.kind == .string }) else {
+            throw refusal(place, "only strings are interpreted here")
+        }
         rule.hasChoices = true
         rule.choices = table(values.map { Array($0.utf8) })
     }

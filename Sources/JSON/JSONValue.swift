@@ -39,7 +39,8 @@ package struct JSONValue {
     package var raw: UnsafeRawBufferPointer {
         @inline(__always) get {
             let node = node.pointee
-            return UnsafeRawBufferPointer(start: document.pointee.text + Int(node.start), count: Int(node.end - node.start))
+            return UnsafeRawBufferPointer(
+                start: document.pointee.text + Int(node.start), count: Int(node.end - node.start))
         }
     }
 
@@ -182,7 +183,8 @@ extension JSONValue {
         /// The minified text `"name":value`.
         @inlinable
         package var raw: UnsafeRawBufferPointer {
-            UnsafeRawBufferPointer(start: name.raw.baseAddress, count: value.rawOffset + value.raw.count - name.rawOffset)
+            UnsafeRawBufferPointer(
+                start: name.raw.baseAddress, count: value.rawOffset + value.raw.count - name.rawOffset)
         }
     }
 

@@ -113,7 +113,8 @@ extension Environment {
         guard kind == (isDirectory ? S_IFDIR : S_IFREG) else {
             let code = isDirectory ? ENOTDIR : EINVAL
             throw LMDBError(
-                code: code, operation: .checkOwner, context: "\(path) is not a \(isDirectory ? "directory" : "regular file")")
+                code: code, operation: .checkOwner,
+                context: "\(path) is not a \(isDirectory ? "directory" : "regular file")")
         }
         guard status.st_uid == geteuid() else {
             throw LMDBError(
@@ -122,7 +123,8 @@ extension Environment {
         }
         guard status.st_mode & (S_IWGRP | S_IWOTH) == 0 else {
             let mode = String(status.st_mode & 0o7777, radix: 8)
-            throw LMDBError(code: EPERM, operation: .checkOwner, context: "\(path) is writable by others (mode \(mode))")
+            throw LMDBError(
+                code: EPERM, operation: .checkOwner, context: "\(path) is writable by others (mode \(mode))")
         }
         return FileIdentity(status)
     }
@@ -130,11 +132,11 @@ extension Environment {
     /// LMDB makes its lock file with `ftruncate` and maps it: on a full disk, the first touch would be a SIGBUS (E2).
     ///
     /// ```
-    /// offset 0    192 bytes  MDB_txninfo: header and the two mutexes
-    ///        192   64 bytes  a reader slot, times (maxReaders - 1), as LMDB counts it
+    /// offset 0    128 bytes  header and the two mutexes
+    ///        128   64 bytes  a reader slot, times maxReaders
     /// ```
     private static func allocateLockFile(_ path: String, maxReaders: UInt32, readOnly: Bool) throws(LMDBError) {
-        let bytes = off_t(192 + 64 * (max(maxReaders, 1) - 1))
+        let bytes = off_t(128 + 64 * max(maxReaders, 1))
         // `Glibc.open`, since this is a member of a type with an `open` of its own.
         let descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {

@@ -164,7 +164,8 @@ package final class Environment: @unchecked Sendable {
         precondition(!isClosed.load(ordering: .relaxed), "the environment is closed")
         let thread = UInt(pthread_self())
         precondition(
-            writingThread.load(ordering: .relaxed) != thread, "this thread has a write transaction open: it would wait for itself")
+            writingThread.load(ordering: .relaxed) != thread,
+            "this thread has a write transaction open: it would wait for itself")
         var transaction: OpaquePointer?
         let code = mdb_txn_begin(handle, nil, 0, &transaction)
         guard code == MDB_SUCCESS, let transaction else { throw LMDBError(code: code, operation: .beginWrite) }
@@ -201,7 +202,9 @@ package final class Environment: @unchecked Sendable {
         var status = Glibc.stat()
         guard fstat(fileDescriptor, &status) == 0 else { throw LMDBError(code: errno, operation: .commit) }
         if UInt64(status.st_size) < needed {
-            guard ftruncate(fileDescriptor, off_t(needed)) == 0 else { throw LMDBError(code: errno, operation: .commit) }
+            guard ftruncate(fileDescriptor, off_t(needed)) == 0 else {
+                throw LMDBError(code: errno, operation: .commit)
+            }
         }
         fileBytesKnown.store(max(needed, UInt64(status.st_size)), ordering: .relaxed)
     }

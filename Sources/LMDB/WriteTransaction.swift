@@ -118,6 +118,8 @@ extension WriteTransaction {
     @discardableResult
     package mutating func delete(in table: Table, at key: UnsafeRawBufferPointer) throws(LMDBError) -> Bool {
         assert(owner.isOnItsThread, "a write transaction belongs to the thread that began it")
+        // LMDB calls a key that is too long merely absent.
+        guard 1...Table.keyBytesMax ~= key.count else { throw LMDBError(code: MDB_BAD_VALSIZE, operation: .delete) }
         var keyBytes = MDB_val(key)
         let code = mdb_del(handle, table.dbi, &keyBytes, nil)
         guard code == MDB_SUCCESS else {

@@ -231,7 +231,8 @@ private struct EventNames: Sendable {
     private init() {
         slots = Array(repeating: 0, count: 256)
         for type in EventType.allCases {
-            let name = UnsafeRawBufferPointer(start: type.staticName.utf8Start, count: type.staticName.utf8CodeUnitCount)
+            let name = UnsafeRawBufferPointer(
+                start: type.staticName.utf8Start, count: type.staticName.utf8CodeUnitCount)
             var slot = EventNames.slot(of: name)
             while slots[slot] != 0 { slot = (slot + 1) & 255 }
             slots[slot] = type.rawValue

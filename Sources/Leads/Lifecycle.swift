@@ -13,10 +13,11 @@ package enum LifecycleVerdict: Equatable, Sendable {
     case refused(LifecycleRefusal)
 }
 
-/// Why an event cannot happen to a lead. Their names are those of the wire's errors.
-package enum LifecycleRefusal: Equatable, Sendable {
+/// Why an event cannot happen to a lead. The names are those of the wire's errors; the raw values travel through the log's
+/// answers within one process and are not on disk.
+package enum LifecycleRefusal: UInt8, CaseIterable, Sendable {
     /// Anything but `captured` on a lead that nobody captured.
-    case unknownLead
+    case unknownLead = 1
     /// The lead went into another; only what the survivor should know is taken.
     case leadMerged
     case leadErased

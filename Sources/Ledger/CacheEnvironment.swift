@@ -101,7 +101,9 @@ package final class CacheEnvironment: Sendable {
     ) throws(CacheError) -> (cache: CacheEnvironment, origin: Origin) {
         precondition(options.durability == .cache && !options.readOnly)
         let boot: String
-        do throws(FileError) { boot = if let bootID { bootID } else { try systemBootID() } } catch { throw .file(error) }
+        do throws(FileError) { boot = if let bootID { bootID } else { try systemBootID() } } catch {
+            throw .file(error)
+        }
         let expected = CacheState(
             ledger: ledgerID, fingerprint: fingerprint, boot: boot, file: FileIdentity(device: 0, inode: 0),
             isClean: false)

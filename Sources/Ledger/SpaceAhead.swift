@@ -38,7 +38,7 @@ package final class SpaceAhead: Sendable {
         let whole = min((needed + step - 1) / step * step, info.mapSize)
         do throws(FileError) {
             try allocate(from: allocated, to: whole)
-        } catch where error.isDiskFull && whole > needed {
+        } catch  where error.isDiskFull && whole > needed {
             // The last bytes of the disk are as good as others.
             try allocate(from: allocated, to: needed)
         }

@@ -70,13 +70,35 @@ func status(of path: String) -> stat {
 /// ```
 /// offset 0   4  magic
 ///        4   4  format
-///        8   8  last transaction
-///       16   4  reader slots in use
-///       64      the readers' mutex, then the writer's
-///      192  64  a reader slot: 8 transaction, 4 pid, 4 padding, 8 thread
+///        8  40  the readers' mutex
+///       48   8  last transaction
+///       56   4  reader slots in use
+///       64  64  the writer's mutex
+///      128  64  a reader slot: 8 transaction, 4 pid, 4 padding, 8 thread
 /// ```
 enum LockFile {
-    static let readerCountOffset = 16
+    static let readerCountOffset = 56
+    static func slotOffset(_ slot: Int) -> Int { 128 + 64 * slot }
+}
+
+/// Runs `body` on a thread of its own: a task might find itself on the one it should not be on.
+func onAnotherThread(_ body: @escaping @Sendable () -> Void) {
+    let box = Unmanaged.passRetained(UncheckedBox(body))
+    var thread = pthread_t()
+    let code = pthread_create(
+        &thread, nil,
+        { argument in
+            Unmanaged<UncheckedBox<@Sendable () -> Void>>.fromOpaque(argument!).takeRetainedValue().value()
+            return nil
+        }, box.toOpaque())
+    precondition(code == 0)
+    pthread_join(thread, nil)
+}
+
+// Sendable: tests use it to look at what is not meant to be shared from another thread, on purpose.
+final class UncheckedBox<Value>: @unchecked Sendable {
+    let value: Value
+    init(_ value: Value) { self.value = value }
 }
 
 /// A child process, made without fork.
@@ -99,7 +121,7 @@ final class SleepingProcess {
 
 extension Environment {
     /// Lends the lock file, mapped, without closing a descriptor of it here: that would drop this process's locks.
-    func withLockFileMapped(_ directory: String, _ body: (UnsafeMutableRawPointer) -> Void) throws {
+    func withLockFileMapped(_ body: (UnsafeMutableRawPointer) -> Void) throws {
         // Left open until the test's process ends.
         let descriptor = Glibc.open(directory + "/lock.mdb", O_RDWR | O_CLOEXEC)
         let base = mmap(nil, 4_096, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)!

@@ -76,10 +76,13 @@ import Testing
         }
         #expect(try environment.read { try $0.text(in: table, at: 1) } == "abc")
         #expect(try environment.read { try $0.text(in: table, at: 2) } == "")
-        try environment.write { transaction in
-            #expect(try transaction.delete(in: table, at: 1))
-            #expect(try !transaction.delete(in: table, at: 1))
+        let deleted = try environment.write { transaction in
+            let (first, second) = (
+                try transaction.delete(in: table, at: 1), try transaction.delete(in: table, at: 1)
+            )
+            return [first, second]
         }
+        #expect(deleted == [true, false])
         #expect(try environment.read { try $0.text(in: table, at: 1) } == nil)
         try environment.write { try $0.clear(table) }
         #expect(try environment.read { try $0.count(of: table) } == 0)
@@ -88,24 +91,41 @@ import Testing
 
     @Test(arguments: [0, 512, 600]) func `a key that is empty or too long is an error, everywhere`(length: Int) throws {
         let key = [UInt8](repeating: 1, count: length)
-        let isBadSize: (any Error) -> Bool = { ($0 as? LMDBError)?.code == MDB_BAD_VALSIZE }
-        #expect { try environment.write { transaction in try key.withUnsafeBytes { try transaction.put($0, in: table, at: $0) } } }
-            throws: { isBadSize($0) }
-        #expect { try environment.read { transaction in try transaction.bytes(copying: table, at: key) } } throws: { isBadSize($0) }
-        #expect { try environment.write { transaction in _ = try key.withUnsafeBytes { try transaction.delete(in: table, at: $0) } } }
-            throws: { isBadSize($0) }
-        #expect {
-            try environment.read { transaction in
-                var cursor = try transaction.makeCursor(on: table)
-                _ = try key.withUnsafeBytes { try cursor.seek(to: $0) != nil }
-            }
-        } throws: { isBadSize($0) }
+        let calls: [() throws -> Void] = [
+            { try put(key) },
+            { _ = try copy(of: key) },
+            {
+                try environment.write { transaction in
+                    _ = try key.withUnsafeBytes { try transaction.delete(in: table, at: $0) }
+                }
+            },
+            {
+                try environment.read { transaction in
+                    var cursor = try transaction.makeCursor(on: table)
+                    _ = try key.withUnsafeBytes { try cursor.seek(to: $0) != nil }
+                }
+            },
+        ]
+        for call in calls {
+            let error = #expect(throws: LMDBError.self) { try call() }
+            #expect(error?.code == MDB_BAD_VALSIZE)
+        }
+    }
+
+    private func put(_ key: [UInt8]) throws {
+        try environment.write { transaction in try key.withUnsafeBytes { try transaction.put($0, in: table, at: $0) } }
+    }
+
+    private func copy(of key: [UInt8]) throws -> [UInt8]? {
+        try environment.read { transaction in
+            try key.withUnsafeBytes { try transaction.bytes(copying: table, at: $0) }
+        }
     }
 
     @Test func `the longest key is accepted`() throws {
         let key = [UInt8](repeating: 1, count: Table.keyBytesMax)
-        try environment.write { transaction in try key.withUnsafeBytes { try transaction.put($0, in: table, at: $0) } }
-        #expect(try environment.read { try $0.bytes(copying: table, at: key) } == key)
+        try put(key)
+        #expect(try copy(of: key) == key)
     }
 
     @Test func `cursors walk both ways and seek`() throws {
@@ -129,10 +149,12 @@ import Testing
         #expect(try cursor.seek(before: 10) == nil)
 
         var sum = 0
-        try withKey(280) { try snapshot.forEach(in: table, from: $0) { _, value in
-            sum += value.byteCount
-            return true
-        } }
+        try withKey(280) {
+            try snapshot.forEach(in: table, from: $0) { _, value in
+                sum += value.byteCount
+                return true
+            }
+        }
         #expect(sum == 9)
         var seen = 0
         try snapshot.forEach(in: table) { _, _ in
@@ -198,6 +220,16 @@ import Testing
         }
     }
 
+    @Test func `ending a write transaction on another thread traps`() async {
+        await #expect(processExitsWith: .failure) {
+            let environment = try TemporaryDirectory().open()
+            let transaction = try environment.beginWrite()
+            let owner = UncheckedBox(transaction.owner)
+            onAnotherThread { owner.value.end() }
+            transaction.abort()
+        }
+    }
+
     @Test func `closing below an open snapshot is our bug, and traps`() async {
         await #expect(processExitsWith: .failure) {
             let environment = try TemporaryDirectory().open()
@@ -212,8 +244,8 @@ import Testing
             let environment = try TemporaryDirectory().open()
             let transaction = try environment.beginWrite()
             // The owner, seen from another thread, is what each write looks at.
-            let owner = UncheckedBox(value: transaction.owner)
-            await Task.detached { precondition(owner.value.isOnItsThread) }.value
+            let owner = UncheckedBox(transaction.owner)
+            onAnotherThread { assert(owner.value.isOnItsThread) }
             transaction.abort()
         }
     }
@@ -245,6 +277,3 @@ import Testing
         }
     }
 }
-
-// Sendable: the test above looks at it from another thread on purpose.
-struct UncheckedBox<Value>: @unchecked Sendable { let value: Value }
