@@ -7,6 +7,7 @@ let houseStyle: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
 ]
 
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
@@ -76,6 +77,21 @@ let package = Package(
         .executableTarget(
             name: "leadledger-bench", dependencies: ["LeadLedgerClient", "LMDB", "JSON", arguments],
             swiftSettings: houseStyle),
+
+        // Tests: a folder for each target.
+        .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB"], swiftSettings: houseStyle),
+        .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: houseStyle),
+        .testTarget(
+            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle),
+        .testTarget(name: "LeadsTests", dependencies: ["Leads"], swiftSettings: houseStyle),
+        .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
+        .testTarget(
+            name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
+            swiftSettings: houseStyle),
+        .testTarget(
+            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix], swiftSettings: houseStyle),
+        .testTarget(
+            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON"], swiftSettings: houseStyle),
     ],
     cxxLanguageStandard: .cxx17
 )

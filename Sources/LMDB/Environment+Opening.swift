@@ -185,10 +185,15 @@ enum OpenEnvironments {
         identities.withLock { _ = $0.insert(identity) }
     }
 
-    /// Closes, and only then lets the file be opened again.
+    /// Closes, and lets the file be opened again. No opening comes between the two: if the file was deleted, a new
+    /// one may get its inode as soon as it is closed, and would lose its registration to the removal.
     static func close(_ handle: OpaquePointer, identity: FileIdentity) {
-        mdb_env_close(handle)
-        identities.withLock { _ = $0.remove(identity) }
+        // Sendable: the handle is passed on to the lock's closure, which runs here and now.
+        nonisolated(unsafe) let handle = handle
+        opening.withLock { _ in
+            mdb_env_close(handle)
+            identities.withLock { _ = $0.remove(identity) }
+        }
     }
 }
 

@@ -40,8 +40,8 @@ package struct Proportion: Equatable, Sendable {
         let lower = successes == 0 ? 0 : max(0, centre - half)
         let upper = successes == trials ? 1 : min(1, centre + half)
         return Interval(
-            lowerBillionths: Int64((lower * 1e9).rounded(.toNearestOrEven)),
-            upperBillionths: Int64((upper * 1e9).rounded(.toNearestOrEven)))
+            lowerBillionths: Int64(lower * 1e9 + 0.5),
+            upperBillionths: Int64(upper * 1e9 + 0.5))
     }
 }
 
