@@ -77,44 +77,112 @@ extension ErrorName {
 
     package var entry: ErrorEntry {
         switch self {
-        case .parseError: ErrorEntry(-32_700, 65, "The line is not JSON as RFC 8259 has it, in UTF-8, nested at most 32 deep. Look at the offset.")
-        case .invalidRequest: ErrorEntry(-32_600, 65, #"A request is one object on one line: {"jsonrpc":"2.0","id":1,"method":"status","params":{}}."#)
+        case .parseError:
+            ErrorEntry(
+                -32_700, 65,
+                "The line is not JSON as RFC 8259 has it, in UTF-8, nested at most 32 deep. Look at the offset.")
+        case .invalidRequest:
+            ErrorEntry(
+                -32_600, 65,
+                #"A request is one object on one line: {"jsonrpc":"2.0","id":1,"method":"status","params":{}}."#)
         case .methodNotFound: ErrorEntry(-32_601, 64, "`schema.get` lists the methods and their parameters.")
-        case .invalidParams: ErrorEntry(-32_602, 65, "`params` is an object; `schema.get` with the method's name shows what it takes.")
-        case .internalError: ErrorEntry(-32_603, 70, "This is a bug in the daemon. Keep the request and the daemon's log lines and report them.")
+        case .invalidParams:
+            ErrorEntry(-32_602, 65, "`params` is an object; `schema.get` with the method's name shows what it takes.")
+        case .internalError:
+            ErrorEntry(
+                -32_603, 70, "This is a bug in the daemon. Keep the request and the daemon's log lines and report them."
+            )
         case .frameTooLarge: ErrorEntry(-32_001, 65, "A line holds at most 1 MiB. Send fewer events in one request.")
-        case .lineUnfinished: ErrorEntry(-32_002, 65, "A line that was begun must end with a newline within 10 seconds. Send it in one piece.")
+        case .lineUnfinished:
+            ErrorEntry(
+                -32_002, 65, "A line that was begun must end with a newline within 10 seconds. Send it in one piece.")
         case .notAllowed: ErrorEntry(-32_003, 77, "Only root and the user that the daemon runs as are served.")
-        case .busy: ErrorEntry(-32_004, 69, "Wait for retry_after_ms and try again; fewer connections or smaller bursts help.")
-        case .shuttingDown: ErrorEntry(-32_005, 69, "The daemon is stopping. Nothing was stored; try again when it is back.")
+        case .busy:
+            ErrorEntry(-32_004, 69, "Wait for retry_after_ms and try again; fewer connections or smaller bursts help.")
+        case .shuttingDown:
+            ErrorEntry(-32_005, 69, "The daemon is stopping. Nothing was stored; try again when it is back.")
         case .duplicateMember: ErrorEntry(-32_006, 65, "A member name stands twice in one object. Send it once.")
-        case .missingField: ErrorEntry(-32_007, 65, "Add the field that is named; `schema.get` shows which are required.")
+        case .missingField:
+            ErrorEntry(-32_007, 65, "Add the field that is named; `schema.get` shows which are required.")
         case .wrongType: ErrorEntry(-32_008, 65, "`schema.get` shows the type of each field.")
-        case .unknownField: ErrorEntry(-32_009, 65, "Remove the field, or keep it under data.custom; `schema.get` shows the fields there are.")
-        case .versionConflict: ErrorEntry(-32_010, 65, "Others appended to the lead first. Look at what they added, decide again, and expect the current version.")
+        case .unknownField:
+            ErrorEntry(
+                -32_009, 65, "Remove the field, or keep it under data.custom; `schema.get` shows the fields there are.")
+        case .versionConflict:
+            ErrorEntry(
+                -32_010, 65,
+                "Others appended to the lead first. Look at what they added, decide again, and expect the current version."
+            )
         case .invalidValue: ErrorEntry(-32_011, 65, "`schema.get` shows which values the field takes.")
         case .unknownEventType: ErrorEntry(-32_012, 65, "`schema.get` with `envelope` lists the event types.")
         case .reservedType: ErrorEntry(-32_013, 65, "Only the daemon writes this. Use the method that leads to it.")
-        case .personalID: ErrorEntry(-32_014, 65, "Identifiers are kept in the clear for ever. Use an opaque id and put the address into data.")
-        case .invalidTime: ErrorEntry(-32_015, 65, "Write instants as RFC 3339 with at most 6 fractional digits: 2026-03-01T09:00:00.123456Z.")
-        case .timeInFuture: ErrorEntry(-32_016, 65, "Check the sender's clock and zone; `time` may be at most 5 minutes ahead of the daemon's clock.")
-        case .eventTooLarge: ErrorEntry(-32_017, 65, "An event's record is at most 60 KiB. Keep documents elsewhere and refer to them.")
-        case .duplicateNameInUnit: ErrorEntry(-32_018, 65, "Two events of one request have the same subject, source and id. Send each event once.")
-        case .idReused: ErrorEntry(-32_019, 65, "This subject, source and id already name another event. Give the new event an id of its own.")
-        case .partialDuplicate: ErrorEntry(-32_020, 65, "Some of these events are stored already. Leave them out, or send the very unit that stored them.")
-        case .transitionRefused: ErrorEntry(-32_021, 65, "The lead's lifecycle does not allow this now; `lead.get` shows the state. Imports of the past use backfill.")
-        case .unknownLead: ErrorEntry(-32_022, 65, "A lead begins with lead.captured. Check the id, or capture the lead first.")
-        case .ledgerFull: ErrorEntry(-32_030, 74, "The log has reached its map size. Raise it in the configuration and start again; reads go on.")
+        case .personalID:
+            ErrorEntry(
+                -32_014, 65,
+                "Identifiers are kept in the clear for ever. Use an opaque id and put the address into data.")
+        case .invalidTime:
+            ErrorEntry(
+                -32_015, 65, "Write instants as RFC 3339 with at most 6 fractional digits: 2026-03-01T09:00:00.123456Z."
+            )
+        case .timeInFuture:
+            ErrorEntry(
+                -32_016, 65,
+                "Check the sender's clock and zone; `time` may be at most 5 minutes ahead of the daemon's clock.")
+        case .eventTooLarge:
+            ErrorEntry(-32_017, 65, "An event's record is at most 60 KiB. Keep documents elsewhere and refer to them.")
+        case .duplicateNameInUnit:
+            ErrorEntry(
+                -32_018, 65, "Two events of one request have the same subject, source and id. Send each event once.")
+        case .idReused:
+            ErrorEntry(
+                -32_019, 65,
+                "This subject, source and id already name another event. Give the new event an id of its own.")
+        case .partialDuplicate:
+            ErrorEntry(
+                -32_020, 65,
+                "Some of these events are stored already. Leave them out, or send the very unit that stored them.")
+        case .transitionRefused:
+            ErrorEntry(
+                -32_021, 65,
+                "The lead's lifecycle does not allow this now; `lead.get` shows the state. Imports of the past use backfill."
+            )
+        case .unknownLead:
+            ErrorEntry(-32_022, 65, "A lead begins with lead.captured. Check the id, or capture the lead first.")
+        case .ledgerFull:
+            ErrorEntry(
+                -32_030, 74,
+                "The log has reached its map size. Raise it in the configuration and start again; reads go on.")
         case .diskFull: ErrorEntry(-32_031, 74, "Free space on the device of the log. Nothing was stored; reads go on.")
-        case .clockBehind: ErrorEntry(-32_032, 69, "The daemon's clock is more than 5 minutes behind the last record. Put the clock right.")
-        case .outcomeUnknown: ErrorEntry(-32_033, 75, "The device failed while storing. Send the same events again when the daemon is back: none is stored twice.")
-        case .poisoned: ErrorEntry(-32_034, 74, "The log's device failed and the daemon takes no more writes. Look at the device before starting again.")
-        case .corrupted: ErrorEntry(-32_035, 74, "A stored record does not match its hash. Stop the daemon and run `leadledgerd check`.")
+        case .clockBehind:
+            ErrorEntry(
+                -32_032, 69, "The daemon's clock is more than 5 minutes behind the last record. Put the clock right.")
+        case .outcomeUnknown:
+            ErrorEntry(
+                -32_033, 75,
+                "The device failed while storing. Send the same events again when the daemon is back: none is stored twice."
+            )
+        case .poisoned:
+            ErrorEntry(
+                -32_034, 74,
+                "The log's device failed and the daemon takes no more writes. Look at the device before starting again."
+            )
+        case .corrupted:
+            ErrorEntry(
+                -32_035, 74, "A stored record does not match its hash. Stop the daemon and run `leadledgerd check`.")
         case .unknownProjection: ErrorEntry(-32_040, 65, "`projection.list` names the read models.")
-        case .rebuilding: ErrorEntry(-32_041, 69, "The read model is being rebuilt; `projection.list` shows how far it is. Try again after retry_after_ms.")
-        case .deadlineExceeded: ErrorEntry(-32_042, 69, "The events are stored; the read model has not reached them yet. Ask it again later.")
-        case .unknownSubscription: ErrorEntry(-32_043, 65, "Subscriptions end with their connection. Subscribe again from the last position seen.")
-        case .subscriptionLimit: ErrorEntry(-32_044, 69, "End a subscription with log.unsubscribe, or use another connection.")
+        case .rebuilding:
+            ErrorEntry(
+                -32_041, 69,
+                "The read model is being rebuilt; `projection.list` shows how far it is. Try again after retry_after_ms."
+            )
+        case .deadlineExceeded:
+            ErrorEntry(
+                -32_042, 69, "The events are stored; the read model has not reached them yet. Ask it again later.")
+        case .unknownSubscription:
+            ErrorEntry(
+                -32_043, 65, "Subscriptions end with their connection. Subscribe again from the last position seen.")
+        case .subscriptionLimit:
+            ErrorEntry(-32_044, 69, "End a subscription with log.unsubscribe, or use another connection.")
         case .positionOutOfRange: ErrorEntry(-32_045, 65, "`status` shows where the log ends.")
         case .unknownSchema: ErrorEntry(-32_046, 65, "`schema.get` without a name lists the schemas.")
         }

@@ -1,0 +1,61 @@
+import JSON
+
+/// The methods of the wire. This table drives the dispatcher, the command line and the docs; `schemas/methods` has the
+/// parameters of each.
+package enum Method: UInt8, CaseIterable, Sendable {
+    // The most frequent first: a name is looked for in this order.
+    case append
+    case leadGet
+    case leadHistory
+    case logRead
+    case logCredit
+    case logSubscribe
+    case logUnsubscribe
+    case queueList
+    case reportFunnel
+    case reportAttribution
+    case projectionList
+    case projectionRebuild
+    case status
+    case schemaGet
+
+    /// As it stands in a request.
+    package var name: StaticString {
+        switch self {
+        case .append: "append"
+        case .leadGet: "lead.get"
+        case .leadHistory: "lead.history"
+        case .logRead: "log.read"
+        case .logCredit: "log.credit"
+        case .logSubscribe: "log.subscribe"
+        case .logUnsubscribe: "log.unsubscribe"
+        case .queueList: "queue.list"
+        case .reportFunnel: "report.funnel"
+        case .reportAttribution: "report.attribution"
+        case .projectionList: "projection.list"
+        case .projectionRebuild: "projection.rebuild"
+        case .status: "status"
+        case .schemaGet: "schema.get"
+        }
+    }
+
+    /// The method with this name, as decoded from a request.
+    package init?(utf8 name: UnsafeRawBufferPointer) {
+        var raw: UInt8 = 0
+        while let method = Method(rawValue: raw) {
+            if name.equals(method.name) {
+                self = method
+                return
+            }
+            raw += 1
+        }
+        return nil
+    }
+}
+
+/// Notifications that a subscription sends.
+package enum NotificationName {
+    package static let logEvents: StaticString = "log.events"
+    package static let logCaughtUp: StaticString = "log.caught_up"
+    package static let logHeartbeat: StaticString = "log.heartbeat"
+}

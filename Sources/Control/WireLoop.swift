@@ -1,0 +1,139 @@
+import JSON
+import Logging
+import NIOCore
+
+/// What answers requests. One instance for each event loop, called on that loop only, so it needs no locks.
+package protocol RequestService: AnyObject {
+    /// Takes a request. `request.params` is valid until this returns; `reply` may be answered now or later.
+    func receive(_ request: Request, reply: ReplySlot)
+
+    /// All lines that had arrived on any connection of this loop were received: the moment to hand a batch on.
+    func batchEnded()
+
+    /// No reply or notification reaches this client any more. Comes once for each connection that was served.
+    func connectionClosed(_ connection: Connection)
+}
+
+/// One event loop's share of the wire: its connections, its parser and its service.
+///
+/// A turn is all that happens on the loop between two waits for the kernel, such as reading several connections, or
+/// delivering the outcomes of one commit. At its end the service is told once that the batch ended, and each connection
+/// that was touched is written once.
+final class WireLoop: @unchecked Sendable {
+    // Sendable: everything mutable is touched on the event loop only, which debug builds check.
+    let eventLoop: any EventLoop
+    let limits: WireLimits
+    private let logger: Logger
+
+    /// Set once, by the listener, before the first connection.
+    private(set) var service: any RequestService
+    var parser = JSONParser()
+    var hasReceived = false
+    private(set) var now = NIODeadline.now()
+    private(set) var isStopping = false
+
+    private var connections: [Connection] = []
+    private var touched: [Connection] = []
+    private var turnIsOpen = false
+    private var spareWriter = JSONWriter(reserving: 4_096)
+    private var ticking: RepeatedTask?
+    private var stopped: EventLoopPromise<Void>?
+
+    /// - Parameter makeService: called on the event loop.
+    init(
+        eventLoop: any EventLoop, limits: WireLimits, logger: Logger,
+        makeService: (any EventLoop) throws -> any RequestService
+    ) throws {
+        eventLoop.assertInEventLoop()
+        self.eventLoop = eventLoop
+        self.limits = limits
+        self.logger = logger
+        service = try makeService(eventLoop)
+        // A quarter of the shortest time watched is as late as a verdict may come.
+        let shortest = min(limits.lineTimeMax, limits.stalledTimeMax, limits.lingerTimeMax, limits.idleTimeMax)
+        let interval = TimeAmount(min(shortest / 4, .seconds(1)))
+        ticking = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
+            self?.tick()
+        }
+    }
+
+    // MARK: Turns
+
+    /// Notes that a connection has something to write or to go on with at the end of this turn.
+    func touched(_ connection: Connection) {
+        touched.append(connection)
+        guard !turnIsOpen else { return }
+        turnIsOpen = true
+        // Tasks run after all channels that were ready have been read.
+        eventLoop.assumeIsolated().execute { self.endTurn() }
+    }
+
+    private func endTurn() {
+        if hasReceived {
+            hasReceived = false
+            service.batchEnded()
+        }
+        // Answers that come while this writes, from `batchEnded` included, are of this turn; lines that are taken up again
+        // begin the next one.
+        let ending = touched
+        touched.removeAll(keepingCapacity: true)
+        turnIsOpen = false
+        for connection in ending { connection.turnEnded() }
+    }
+
+    /// Lends the loop's writer, empty. What `body` calls may come here again and gets another one.
+    func withWriter(_ body: (inout JSONWriter) -> Void) {
+        var writer = JSONWriter()
+        swap(&writer, &spareWriter)
+        writer.reset()
+        body(&writer)
+        // An answer far beyond the usual is not kept as memory for ever.
+        if writer.bytes.capacity <= 1 << 20 { spareWriter = writer }
+    }
+
+    // MARK: Connections
+
+    func add(_ connection: Connection) {
+        connection.placeInLoop = connections.count
+        connections.append(connection)
+    }
+
+    func remove(_ connection: Connection) {
+        let last = connections.removeLast()
+        if last !== connection {
+            last.placeInLoop = connection.placeInLoop
+            connections[connection.placeInLoop] = last
+        }
+        if connections.isEmpty {
+            stopped?.succeed()
+            stopped = nil
+        }
+    }
+
+    private func tick() {
+        now = .now()
+        // Backwards, since a connection that closes gives its place to the last one.
+        for connection in connections.reversed() { connection.tick(now) }
+    }
+
+    // MARK: Stopping
+
+    /// Lets every connection have what it is owed, then closes it.
+    func stop() -> EventLoopFuture<Void> {
+        isStopping = true
+        let stopped = eventLoop.makePromise(of: Void.self)
+        if connections.isEmpty { stopped.succeed() } else { self.stopped = stopped }
+        for connection in connections.reversed() { connection.stop() }
+        return stopped.futureResult
+    }
+
+    func abandon() {
+        for connection in connections.reversed() { connection.abandon() }
+    }
+
+    func end() { ticking?.cancel() }
+
+    func log(_ message: Logger.Message, _ peer: Peer) {
+        logger.info(message, metadata: ["uid": "\(peer.uid)", "pid": "\(peer.pid)"])
+    }
+}

@@ -1,0 +1,106 @@
+import Synchronization
+
+/// The units that wait for the appender: bounded by bytes and by count, first come, first served.
+final class AppendQueue: Sendable {
+    private struct State {
+        var units: [AppendUnit] = []
+        var bytes = 0
+        var isWaiting = false
+        var isClosed = false
+        /// Who was told that there was no room.
+        var turnedAway: [any AppendReplySink] = []
+    }
+
+    private let state = Mutex(State())
+    private let doorbell = Doorbell()
+    private let bytesMax: Int
+    private let unitsMax: Int
+
+    init(bytesMax: Int, unitsMax: Int) {
+        self.bytesMax = bytesMax
+        self.unitsMax = unitsMax
+    }
+
+    /// Queues the first units that fit, and says how many. A unit alone always fits.
+    func submit(_ units: some Collection<AppendUnit>) -> Int {
+        let (accepted, mustRing) = state.withLock { state in
+            var accepted = 0
+            guard !state.isClosed else { return (0, false) }
+            for unit in units {
+                let bytes = unit.byteCount
+                guard state.units.isEmpty || (state.bytes + bytes <= bytesMax && state.units.count < unitsMax) else { break }
+                state.units.append(unit)
+                state.bytes += bytes
+                accepted += 1
+            }
+            defer { if accepted > 0 { state.isWaiting = false } }
+            return (accepted, accepted > 0 && state.isWaiting)
+        }
+        if mustRing { doorbell.ring() }
+        return accepted
+    }
+
+    /// Asks for `queueHasRoom()` once, when the appender has taken units; at once if there is room already.
+    func whenRoom(_ sink: any AppendReplySink) {
+        let hasRoom = state.withLock { state in
+            if state.units.isEmpty { return true }
+            if !state.turnedAway.contains(where: { $0 === sink }) { state.turnedAway.append(sink) }
+            return false
+        }
+        if hasRoom { sink.queueHasRoom() }
+    }
+
+    /// Takes what waits, at most about `eventsMax` events, into `units`, and waits for some if there is nothing.
+    /// - Returns: false when the queue is closed and empty.
+    func take(eventsMax: Int, into units: inout [AppendUnit]) -> Bool {
+        units.removeAll(keepingCapacity: true)
+        while true {
+            var turnedAway: [any AppendReplySink] = []
+            let isOver: Bool? = state.withLock { state in
+                guard !state.units.isEmpty else {
+                    state.isWaiting = true
+                    return state.isClosed ? true : nil
+                }
+                var events = 0
+                var count = 0
+                while count < state.units.count, events < eventsMax {
+                    events += state.units[count].eventCount
+                    count += 1
+                }
+                if count == state.units.count {
+                    // The emptied array goes back in place of the full one: neither is allocated again.
+                    swap(&units, &state.units)
+                    state.bytes = 0
+                } else {
+                    units.append(contentsOf: state.units[..<count])
+                    state.units.removeFirst(count)
+                    for unit in units { state.bytes -= unit.byteCount }
+                }
+                swap(&turnedAway, &state.turnedAway)
+                return false
+            }
+            for sink in turnedAway { sink.queueHasRoom() }
+            if let isOver { return !isOver }
+            doorbell.wait()
+        }
+    }
+
+    /// As `take`, but never waits.
+    /// - Returns: false when there was nothing.
+    func takeWaiting(into units: inout [AppendUnit]) -> Bool {
+        units.removeAll(keepingCapacity: true)
+        state.withLock { state in
+            swap(&units, &state.units)
+            state.bytes = 0
+        }
+        return !units.isEmpty
+    }
+
+    /// Takes no more units; what waits is still appended.
+    func close() {
+        state.withLock { $0.isClosed = true }
+        doorbell.ring()
+    }
+
+    var load: (units: Int, bytes: Int) { state.withLock { ($0.units.count, $0.bytes) } }
+}

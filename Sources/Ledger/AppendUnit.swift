@@ -1,0 +1,317 @@
+import Crypto
+
+/// What the encoder needs to know of an event beside its data. The texts must live until `endEvent()`.
+package struct EventDraft {
+    package var type: UInt8
+    package var schemaVersion: UInt8
+    package var variant: UInt8
+    package var isBackfill: Bool
+    /// Microseconds since 1970 UTC; nil when the sender did not say.
+    package var occurredAt: Int64?
+    package var streamKind: UInt8
+    /// The peer's uid.
+    package var actor: UInt32
+    package var subject: UnsafeRawBufferPointer
+    package var source: UnsafeRawBufferPointer
+    package var eventID: UnsafeRawBufferPointer
+    // Empty where absent.
+    package var correlation: UnsafeRawBufferPointer
+    package var causation: UnsafeRawBufferPointer
+    package var traceparent: UnsafeRawBufferPointer
+
+    package init(
+        type: UInt8, schemaVersion: UInt8, variant: UInt8 = 0, isBackfill: Bool = false, occurredAt: Int64? = nil,
+        streamKind: UInt8 = 0, actor: UInt32, subject: UnsafeRawBufferPointer, source: UnsafeRawBufferPointer,
+        eventID: UnsafeRawBufferPointer, correlation: UnsafeRawBufferPointer = .init(start: nil, count: 0),
+        causation: UnsafeRawBufferPointer = .init(start: nil, count: 0),
+        traceparent: UnsafeRawBufferPointer = .init(start: nil, count: 0)
+    ) {
+        self.type = type
+        self.schemaVersion = schemaVersion
+        self.variant = variant
+        self.isBackfill = isBackfill
+        self.occurredAt = occurredAt
+        self.streamKind = streamKind
+        self.actor = actor
+        self.subject = subject
+        self.source = source
+        self.eventID = eventID
+        self.correlation = correlation
+        self.causation = causation
+        self.traceparent = traceparent
+    }
+}
+
+/// What a unit expects of a stream before it is appended.
+package enum ExpectedVersion: Hashable, Sendable {
+    case version(StreamVersion)
+    /// The stream has no events yet.
+    case none
+    case any
+}
+
+/// One atomic unit: events that are stored together or not at all, and what must hold for that.
+///
+/// It is built on an event loop, looked up with `EventLog.prepare(_:using:)`, and handed over with `submit(_:)`; from
+/// then on it is the appender's, and its sink is told the outcome once.
+///
+/// ```swift
+/// let unit = AppendUnit(ledgerID: log.ledgerID, replyTo: loop, token: 7)
+/// unit.beginEvent(draft)
+/// for member in members { unit.addPublicMember(member.raw) }    // "name":value
+/// try unit.endEvent()                                           // throws recordTooLarge: the event is not in it
+/// unit.expect(stream: key, .version(StreamVersion(rawValue: 3)))
+/// ```
+///
+/// In memory, each record stands behind the 0x00 that its leaf hash begins with, its trailer still zero:
+///
+/// ```
+/// | 00 | record 0 | 00 | record 1 | ...
+///        ^ slots[0].offset
+/// ```
+// Sendable: one thread at a time has it. The event loop hands it over through the queue's lock and keeps no use of it.
+package final class AppendUnit: @unchecked Sendable {
+    let ledgerID: LedgerID
+    let sink: any AppendReplySink
+    let token: UInt64
+
+    private(set) var bytes: GrowingBytes
+    private var personal: GrowingBytes?
+    var slots: ContiguousArray<EventSlot> = []
+    /// The distinct streams of the events and expectations.
+    var streams: ContiguousArray<StreamSlot> = []
+    var expectations: ContiguousArray<(stream: Int, expected: ExpectedVersion)> = []
+
+    /// The first event whose name an earlier one of the unit has.
+    private(set) var nameTwice: (event: Int, first: Int)?
+    private var eventsByName: [UnitName: Int] = [:]
+
+    /// What the index had taken in when the unit was looked up in it; nil when it was not.
+    var lookupProgress: UInt64?
+
+    // The event between `beginEvent` and `endEvent`.
+    private var start = 0
+    private var publicStart = 0
+    private var draftKind: UInt8 = 0
+    private var draftType: UInt8 = 0
+    private var draftVariant: UInt8 = 0
+    private var draftIsBackfill = false
+    private var draftFault: RecordFault?
+
+    package init(ledgerID: LedgerID, replyTo sink: any AppendReplySink, token: UInt64) {
+        self.ledgerID = ledgerID
+        self.sink = sink
+        self.token = token
+        bytes = GrowingBytes(capacity: 1_024)
+    }
+
+    deinit {
+        bytes.release()
+        personal?.release()
+    }
+
+    package var eventCount: Int { slots.count }
+    /// Memory it takes in the queue, about.
+    package var byteCount: Int { bytes.count + 256 }
+
+    /// The stream of event `index`.
+    package func streamKey(ofEvent index: Int) -> StreamKey { slots[index].key }
+
+    // MARK: Building
+
+    /// Begins an event. What the draft says that no record can hold, `endEvent()` refuses.
+    package func beginEvent(_ draft: EventDraft) {
+        draftFault = fault(in: draft)
+        bytes.append(0)
+        start = bytes.count
+        bytes.append(zeros: RecordLayout.headerBytes)
+        publicStart = bytes.count
+        guard draftFault == nil else { return }
+
+        draftKind = draft.streamKind
+        draftType = draft.type
+        draftVariant = draft.variant
+        draftIsBackfill = draft.isBackfill
+
+        // The header; the length of the public members is not known yet.
+        let header = bytes.base + start
+        header.storeBytes(of: RecordLayout.format, as: UInt8.self)
+        header.storeBytes(of: draft.type, toByteOffset: 1, as: UInt8.self)
+        header.storeBytes(of: draft.schemaVersion, toByteOffset: 2, as: UInt8.self)
+        let flags =
+            (draft.isBackfill ? RecordLayout.flagBackfill : 0)
+            | (draft.occurredAt != nil ? RecordLayout.flagOccurredAt : 0)
+        header.storeBytes(of: flags, toByteOffset: 3, as: UInt8.self)
+        header.storeBytes(of: draft.variant, toByteOffset: 4, as: UInt8.self)
+        header.storeBytes(of: draft.streamKind, toByteOffset: 5, as: UInt8.self)
+        header.storeBigEndian(draft.actor, at: 8)
+        header.storeBigEndian(draft.occurredAt ?? 0, at: 12)
+        header.storeBigEndian(ledgerID.high, at: 20)
+        header.storeBigEndian(ledgerID.low, at: 28)
+        header.storeBytes(of: UInt8(draft.subject.count), toByteOffset: 36, as: UInt8.self)
+        header.storeBytes(of: UInt8(draft.source.count), toByteOffset: 37, as: UInt8.self)
+        header.storeBytes(of: UInt8(draft.eventID.count), toByteOffset: 38, as: UInt8.self)
+        header.storeBytes(of: UInt8(draft.correlation.count), toByteOffset: 39, as: UInt8.self)
+        header.storeBytes(of: UInt8(draft.causation.count), toByteOffset: 40, as: UInt8.self)
+        header.storeBytes(of: UInt8(draft.traceparent.count), toByteOffset: 41, as: UInt8.self)
+
+        bytes.append(draft.subject)
+        bytes.append(draft.source)
+        bytes.append(draft.eventID)
+        bytes.append(draft.correlation)
+        bytes.append(draft.causation)
+        bytes.append(draft.traceparent)
+        publicStart = bytes.count
+    }
+
+    /// Adds a member of `data` that may be kept for ever, `"name":value`, minified.
+    package func addPublicMember(_ member: UnsafeRawBufferPointer) {
+        // What is beyond the limit is refused at the end: do not copy it.
+        guard bytes.count - start + member.count <= LedgerLimits.recordBytesMax else {
+            draftFault = draftFault ?? .tooLong
+            return
+        }
+        if bytes.count > publicStart { bytes.append(UInt8(ascii: ",")) }
+        bytes.append(member)
+    }
+
+    /// Adds a member of `data` that is about a person, `"name":value`, minified.
+    package func addPersonalMember(_ member: UnsafeRawBufferPointer) {
+        var list = personal ?? GrowingBytes(capacity: 512)
+        defer { personal = list }
+        guard list.count + member.count <= LedgerLimits.recordBytesMax else {
+            draftFault = draftFault ?? .tooLong
+            return
+        }
+        if list.count > 0 { list.append(UInt8(ascii: ",")) }
+        list.append(member)
+    }
+
+    /// Ends the event and hashes it. After an error the unit is as it was before `beginEvent`.
+    package func endEvent() throws(LedgerError) {
+        // 1. The rest of the record.
+        (bytes.base + start).storeBigEndian(UInt32(bytes.count - publicStart), at: RecordLayout.publicLength)
+        if let list = personal, list.count > 0 {
+            bytes.append(RecordLayout.schemeClear)
+            withUnsafeBytes(of: UInt32(list.count).bigEndian) { bytes.append($0) }
+            bytes.append(list[0..<list.count])
+        } else {
+            bytes.append(RecordLayout.schemeNone)
+        }
+        personal?.removeAll()
+        bytes.append(zeros: RecordLayout.trailerBytes)
+        let length = bytes.count - start
+        if length > LedgerLimits.recordBytesMax { draftFault = draftFault ?? .tooLong }
+        if let draftFault {
+            bytes.remove(from: start - 1)
+            guard draftFault == .tooLong else {
+                throw LedgerError(.invalidRecord, "the event's record would be wrong: \(draftFault.rawValue)")
+            }
+            throw LedgerError(
+                .recordTooLarge, "the event's record would be over \(LedgerLimits.recordBytesMax) bytes")
+        }
+
+        // 2. What it is found by, and all of its leaf hash that does not depend on its place.
+        let record = RecordView(trusted: bytes[start..<start + length])
+        let key = record.streamKey
+        var midstate = SHA256()
+        midstate.update(bufferPointer: bytes[start - 1..<start + length - RecordLayout.trailerBytes])
+        slots.append(
+            EventSlot(
+                offset: start, length: length, key: key, name: record.nameHash, midstate: midstate, type: draftType,
+                variant: draftVariant, isBackfill: draftIsBackfill, stream: streamIndex(of: key)))
+        if slots.count > 1, nameTwice == nil { findNameTwice() }
+    }
+
+    /// Refuses the unit, on the appender thread, unless the stream is where the sender thinks it is.
+    package func expect(stream: StreamKey, _ expected: ExpectedVersion) {
+        expectations.append((streamIndex(of: stream), expected))
+    }
+
+    private func fault(in draft: EventDraft) -> RecordFault? {
+        let most = LedgerLimits.shortTextBytesMax
+        guard 1...LedgerLimits.identifierBytesMax ~= draft.subject.count else { return .subjectLength }
+        guard 1...most ~= draft.source.count else { return .sourceLength }
+        guard 1...LedgerLimits.identifierBytesMax ~= draft.eventID.count else { return .eventIDLength }
+        guard draft.correlation.count <= most, draft.causation.count <= most, draft.traceparent.count <= most else {
+            return .partsBeyondEnd
+        }
+        return nil
+    }
+
+    private func streamIndex(of key: StreamKey) -> Int {
+        // From the end: an event mostly belongs to the stream of the one before it.
+        if let found = streams.lastIndex(where: { $0.key == key }) { return found }
+        streams.append(StreamSlot(key: key, row: nil))
+        return streams.count - 1
+    }
+
+    // MARK: Names twice
+
+    private struct UnitName: Hashable {
+        var key: StreamKey
+        var name: NameHash
+    }
+
+    /// Looks for the name of the newest event among those before it.
+    private func findNameTwice() {
+        let newest = slots.count - 1
+        let wanted = UnitName(key: slots[newest].key, name: slots[newest].name)
+        var found: Int?
+        // A few are compared; of many, a table is kept.
+        if newest <= 16 {
+            found = slots[..<newest].firstIndex { $0.key == wanted.key && $0.name == wanted.name }
+        } else {
+            if eventsByName.isEmpty {
+                for index in 0..<newest {
+                    eventsByName[UnitName(key: slots[index].key, name: slots[index].name)] = index
+                }
+            }
+            found = eventsByName.updateValue(newest, forKey: wanted)
+        }
+        if let found, record(newest).hasSameName(as: record(found)) { nameTwice = (newest, found) }
+    }
+
+    // MARK: For the appender
+
+    /// Event `index` as it will be stored, its trailer perhaps unfilled.
+    func record(_ index: Int) -> RecordView {
+        RecordView(trusted: bytes[slots[index].offset..<slots[index].offset + slots[index].length])
+    }
+
+    /// Fills the trailer of event `index` and finishes its leaf hash.
+    @inline(__always)
+    func finish(_ index: Int, position: UInt64, recordedAt: Int64, version: UInt64) -> LeafHash {
+        let end = slots[index].offset + slots[index].length
+        let trailer = bytes.base + end - RecordLayout.trailerBytes
+        trailer.storeBigEndian(position, at: RecordLayout.position)
+        trailer.storeBigEndian(recordedAt, at: RecordLayout.recordedAt)
+        trailer.storeBigEndian(version, at: RecordLayout.version)
+        slots[index].midstate.update(bufferPointer: bytes[end - RecordLayout.trailerBytes..<end])
+        return LeafHash(slots[index].midstate.finalize())
+    }
+}
+
+/// What a unit knows of one of its events.
+struct EventSlot {
+    /// The record in the unit's bytes, trailer included.
+    var offset: Int
+    var length: Int
+    var key: StreamKey
+    var name: NameHash
+    /// SHA-256 over 0x00 and the record up to its trailer.
+    var midstate: SHA256
+    var type: UInt8
+    var variant: UInt8
+    var isBackfill: Bool
+    /// Index into the unit's streams.
+    var stream: Int
+    /// Where an event of this very name is stored already; nil: nowhere the look-up saw.
+    var storedAt: UInt64?
+}
+
+/// What a unit's look-up found of a stream.
+struct StreamSlot {
+    var key: StreamKey
+    var row: StreamRow?
+}

@@ -1,0 +1,537 @@
+import Glibc
+import LMDB
+import Synchronization
+
+/// The one thread that writes the log.
+///
+/// It takes all units that wait as one group, and:
+///
+/// ```
+/// 1. makes room       space allocated ahead for the worst case; a full disk is a clean answer here
+/// 2. begins           one LMDB transaction
+/// 3. settles          each unit in order: checked whole (`settle`), and if nothing is against it, written
+/// 4. commits          one transaction, one sync
+/// 5. joins            what was staged goes to the overlay, and with it the new end is known
+/// 6. answers          every waiter, once a sink
+/// 7. announces        the new end
+/// ```
+///
+/// What an error means:
+/// - at 1 a full disk, at 3 or 4 a full map: the group is dropped and stored for nobody; later groups try again.
+/// - at 4 anything else: the outcome is unknown. The log is *poisoned*: all waiters are told so, nothing is ever
+///   committed again by this process, and the poison handler ends the daemon. (The kernel marks pages clean when
+///   their flush has failed, so that another commit would succeed without them.)
+/// - a record found changed, or any other error of LMDB's: poisoned too; the log cannot be trusted.
+///
+/// Invariants:
+/// - A1: a unit's events are all put, at consecutive positions, or none is.
+/// - A2: a unit is checked whole before its first put, so that one that fails never fails its neighbours.
+/// - A3: no outcome is delivered before the sync it depends on has succeeded.
+/// - A4: after a failed commit there is no other.
+// Sendable: everything mutable is the thread's own, but for what is atomic or locked.
+final class Appender: @unchecked Sendable {
+    let log: LogStore
+    let overlay: Overlay
+    let queue: AppendQueue
+    private let follower: IndexFollower
+    private let configuration: LogConfiguration
+    private let lifecycle: StreamLifecycle
+    private let clock: @Sendable () -> Int64
+    private let space: SpaceAhead
+    private let announce: @Sendable (Position) -> Void
+    private let onPoison: @Sendable (LedgerError) -> Void
+    private var thread: WorkerThread?
+
+    /// Why nothing is written any more.
+    private let poison = Mutex<LedgerError?>(nil)
+    private let poisoned = Atomic<Bool>(false)
+    let lastRecordedAt: Atomic<Int64>
+
+    // The group.
+    private var groupStart: UInt64 = 0
+    private var recordedAt: Int64 = 0
+    private var clockNow: Int64 = 0
+    private var staged: ContiguousArray<StagedEvent> = []
+    private var stagedRows = RowTable(capacity: 1 << 15)
+    private var stagedNames = NameTable(capacity: 1 << 15)
+    private var outcomes: [AppendOutcome] = []
+    /// What a unit that fails takes back: the row of each of its streams before it.
+    private var rowsBefore: [(key: StreamKey, row: StreamRow?)] = []
+    private var replies: [Replies] = []
+    /// For look-ups that have to be repeated; active only while a group is settled. Its own from the start: where all
+    /// readers are lent, appending must go on. Nil once the log is closed.
+    private var snapshot: IndexSnapshot?
+    private var snapshotIsActive = false
+
+    private struct Replies {
+        let sink: any AppendReplySink
+        var outcomes: [(token: UInt64, outcome: AppendOutcome)] = []
+    }
+
+    /// Told to units that find the tail full. By taste: the index commits a batch in about that time.
+    private static let retryMilliseconds = 250
+
+    init(
+        log: LogStore, snapshot: consuming IndexSnapshot, overlay: Overlay, queue: AppendQueue, follower: IndexFollower,
+        configuration: LogConfiguration, lastRecordedAt: Int64, lifecycle: @escaping StreamLifecycle,
+        clock: @escaping @Sendable () -> Int64, announce: @escaping @Sendable (Position) -> Void,
+        onPoison: @escaping @Sendable (LedgerError) -> Void
+    ) {
+        self.log = log
+        self.snapshot = consume snapshot
+        self.snapshot?.reset()
+        self.overlay = overlay
+        self.queue = queue
+        self.follower = follower
+        self.configuration = configuration
+        self.lastRecordedAt = Atomic(lastRecordedAt)
+        self.lifecycle = lifecycle
+        self.clock = clock
+        self.announce = announce
+        self.onPoison = onPoison
+        space = SpaceAhead(environment: log.environment, step: configuration.spaceStepBytes)
+    }
+
+    func start() throws(LedgerError) { thread = try .start("appender") { self.run() } }
+
+    /// Appends what waits, then ends the thread.
+    func stop() {
+        queue.close()
+        thread?.join()
+        thread = nil
+    }
+
+    /// Gives its reader back. After `stop()`.
+    func endReading() { snapshot = nil }
+
+    var isPoisoned: Bool { poisoned.load(ordering: .acquiring) }
+
+    /// Stops all writing for good. Only the first reason counts.
+    /// - Returns: whether this was the first.
+    @discardableResult
+    func poison(because reason: LedgerError) -> Bool {
+        let isFirst = poison.withLock { poison in
+            guard poison == nil else { return false }
+            poison = reason
+            return true
+        }
+        poisoned.store(true, ordering: .releasing)
+        return isFirst
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        var units: [AppendUnit] = []
+        while queue.take(eventsMax: configuration.groupEventsMax, into: &units) {
+            if isPoisoned {
+                answer(units, with: .refused(.poisoned))
+                continue
+            }
+            do throws(GroupFailure) {
+                let before = overlay.end
+                try append(units)
+                answer(units)
+                if overlay.end > before {
+                    announce(Position(rawValue: overlay.end))
+                    follower.notice(end: overlay.end, before: before)
+                }
+                overlay.trim(budget: max(256, 2 * Int(overlay.end - before)))
+            } catch {
+                unstageAll()
+                switch error {
+                case .dropped(let refusal): answer(units, with: .refused(refusal))
+                case .unknown(let reason):
+                    let isFirst = poison(because: reason)
+                    answer(units, with: .unknown)
+                    // Those in the queue were not begun, but a client can tell the two apart only by a retry.
+                    while queue.takeWaiting(into: &units) { answer(units, with: .unknown) }
+                    if isFirst { onPoison(reason) }
+                }
+            }
+        }
+    }
+
+    private enum GroupFailure: Error {
+        /// Stored for nobody, and all is well.
+        case dropped(AppendRefusal)
+        case unknown(LedgerError)
+
+        init(_ error: LMDBError) {
+            if error.isMapFull { self = .dropped(.ledgerFull) } else { self = .unknown(LedgerError(error)) }
+        }
+    }
+
+    /// Steps 1 to 5. Fills `outcomes`, one a unit.
+    private func append(_ units: [AppendUnit]) throws(GroupFailure) {
+        outcomes.removeAll(keepingCapacity: true)
+        let (events, bytes) = units.reduce(into: (0, 0)) { sum, unit in
+            sum.0 += unit.eventCount
+            sum.1 += unit.byteCount
+        }
+        // The tail is bounded: a group that does not fit waits at the client.
+        if overlay.count + events > configuration.tailEventsMax {
+            overlay.trim(budget: .max)
+            guard overlay.count + events <= configuration.tailEventsMax else {
+                throw .dropped(.tailFull(retryAfterMilliseconds: Self.retryMilliseconds))
+            }
+        }
+
+        // 1.
+        do throws(FileError) {
+            if let code = configuration.faults?.code(.space) {
+                throw FileError(operation: "allocate space for", path: log.environment.directory, code: code)
+            }
+            try space.ensure(bytes: bytesAtWorst(events: events, bytes: bytes))
+        } catch {
+            throw error.isDiskFull ? .dropped(.diskFull) : .unknown(LedgerError(error))
+        }
+
+        groupStart = overlay.end
+        let last = lastRecordedAt.load(ordering: .relaxed)
+        clockNow = clock()
+        recordedAt = max(clockNow, last)
+        defer {
+            if snapshotIsActive { snapshot?.reset() }
+            snapshotIsActive = false
+        }
+        do throws(LMDBError) {
+            // 2.
+            var transaction = try log.environment.beginWrite()
+            // 3.
+            for unit in units { outcomes.append(try settle(unit, &transaction)) }
+            guard !staged.isEmpty else { return }
+            // 4.
+            if let code = configuration.faults?.code(.commit) { throw LMDBError(code: code, operation: .commit) }
+            try transaction.commit()
+            if let code = configuration.faults?.code(.commitReported) {
+                throw LMDBError(code: code, operation: .commit)
+            }
+        } catch {
+            if let found = corruption.take() { throw .unknown(found) }
+            throw GroupFailure(error)
+        }
+
+        // 5.
+        lastRecordedAt.store(recordedAt, ordering: .relaxed)
+        overlay.join(staged)
+        unstageAll()
+    }
+
+    /// Two pages filled one after the other hold more than one page's bytes between them, so twice the bytes are enough
+    /// (a record's node has about 26 bytes around it, a leaf's entry 58); the rest is for the pages above, the pages
+    /// copied on the way down, and the free list.
+    private func bytesAtWorst(events: Int, bytes: Int) -> Int { 2 * (bytes + 128 * events) + 256 << 10 }
+
+    private func unstageAll() {
+        for index in staged.indices.reversed() { unstageName(index) }
+        for staged in staged where stagedRows[staged.event.key] != nil { stagedRows.remove(staged.event.key) }
+        staged.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Answers
+
+    private func answer(_ units: [AppendUnit]) {
+        for (unit, outcome) in zip(units, outcomes) { reply(to: unit, outcome) }
+        deliver()
+    }
+
+    private func answer(_ units: [AppendUnit], with outcome: AppendOutcome) {
+        for unit in units { reply(to: unit, outcome) }
+        deliver()
+    }
+
+    /// There are as many sinks as event loops: a few.
+    private func reply(to unit: AppendUnit, _ outcome: AppendOutcome) {
+        if let index = replies.firstIndex(where: { $0.sink === unit.sink }) {
+            replies[index].outcomes.append((unit.token, outcome))
+        } else {
+            replies.append(Replies(sink: unit.sink, outcomes: [(unit.token, outcome)]))
+        }
+    }
+
+    private func deliver() {
+        for index in replies.indices where !replies[index].outcomes.isEmpty {
+            replies[index].sink.deliver(replies[index].outcomes)
+        }
+        replies.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: - Settling a unit
+
+    /// What was found wrong in the log while settling; the LMDBError thrown with it is only the signal.
+    private var corruption: LedgerError?
+
+    /// Checks a unit whole, in this order, and writes it if nothing is against it:
+    ///
+    /// 1. a name twice in the unit
+    /// 2. names that are stored already: a duplicate, other content under the name, or only some of them
+    /// 3. the clock
+    /// 4. the expected versions
+    /// 5. the lifecycle
+    ///
+    /// Each look-up sees, newest first: the group's staged events, the overlay, what the unit's look-up found.
+    private func settle(
+        _ unit: AppendUnit, _ transaction: inout WriteTransaction
+    ) throws(LMDBError) -> AppendOutcome {
+        // 1.
+        if let twice = unit.nameTwice { return .refused(.nameTwiceInUnit(event: twice.event, first: twice.first)) }
+        precondition(unit.eventCount > 0, "a unit without events has no outcome")
+
+        // The index knew less than the overlay has forgotten: look again (see Overlay).
+        if unit.lookupProgress.map({ $0 < overlay.floor }) ?? true {
+            try reporting { () throws(LedgerError) in try lookUpAgain(unit) }
+        }
+
+        // 2.
+        var storedCount = 0
+        for event in 0..<unit.eventCount {
+            if unit.slots[event].storedAt == nil {
+                unit.slots[event].storedAt = try newPosition(of: unit, event, transaction)
+            }
+            if unit.slots[event].storedAt != nil { storedCount += 1 }
+        }
+        if storedCount > 0 { return try answerStored(unit, storedCount, transaction) }
+
+        // 3.
+        let last = lastRecordedAt.load(ordering: .relaxed)
+        if last != .min, clockNow < last - configuration.clockBehindMicrosecondsMax {
+            return .refused(.clockBehind(lastRecordedAt: last, now: clockNow))
+        }
+
+        // 4.
+        for (index, expectation) in unit.expectations.enumerated() {
+            let row = row(of: unit.streams[expectation.stream])
+            let version = row?.version ?? .zero
+            let expected: StreamVersion
+            switch expectation.expected {
+            case .any: continue
+            case .none: expected = .zero
+            case .version(let version): expected = version
+            }
+            guard version == expected else {
+                let key = unit.streams[expectation.stream].key
+                let since = try events(of: key, row, after: expected, transaction)
+                return .refused(.versionConflict(expectation: index, current: version, since: since))
+            }
+        }
+
+        // 5.
+        let firstStaged = staged.count
+        rowsBefore.removeAll(keepingCapacity: true)
+        for event in 0..<unit.eventCount {
+            let slot = unit.slots[event]
+            let before = row(of: unit.streams[slot.stream])
+            switch lifecycle(before?.state, slot.type, slot.variant, slot.isBackfill) {
+            case .refused(let reason):
+                takeBack(from: firstStaged)
+                return .refused(.lifecycle(event: event, reason: reason, state: before?.state))
+            case .next(let state): stage(slot, before, state)
+            }
+        }
+
+        // Nothing is against it (A2).
+        return .appended(try write(unit, firstStaged, &transaction))
+    }
+
+    /// The newest row of a stream: staged, else in the overlay, else as the unit's look-up found it.
+    @inline(__always)
+    private func row(of stream: StreamSlot) -> StreamRow? {
+        stagedRows[stream.key] ?? overlay.row(of: stream.key) ?? stream.row
+    }
+
+    // MARK: Staging
+
+    @inline(__always)
+    private func stage(_ slot: EventSlot, _ before: StreamRow?, _ state: UInt64) {
+        let position = groupStart + UInt64(staged.count)
+        let version = StreamVersion(rawValue: (before?.version.rawValue ?? 0) + 1)
+        let first = before?.first ?? Position(rawValue: position)
+        stagedNames.insert(NameTable.bits(slot.key, slot.name), position: position)
+        let replaced = stagedRows.set(
+            StreamRow(first: first, last: Position(rawValue: position), version: version, state: state), for: slot.key)
+        rowsBefore.append((slot.key, replaced))
+        staged.append(
+            StagedEvent(
+                event: TailEvent(
+                    key: slot.key, name: slot.name, version: version, state: state,
+                    previous: before?.last.rawValue ?? TailEvent.none, type: slot.type, variant: slot.variant,
+                    isBackfill: slot.isBackfill), first: first))
+    }
+
+    private func unstageName(_ index: Int) {
+        let event = staged[index].event
+        stagedNames.remove(NameTable.bits(event.key, event.name), position: groupStart + UInt64(index))
+    }
+
+    /// Takes back what the newest unit has staged, which has not been put.
+    private func takeBack(from first: Int) {
+        while staged.count > first {
+            unstageName(staged.count - 1)
+            staged.removeLast()
+        }
+        while let (key, row) = rowsBefore.popLast() {
+            if let row { stagedRows.set(row, for: key) } else { stagedRows.remove(key) }
+        }
+    }
+
+    // MARK: Writing
+
+    /// Puts the unit's records and leaf hashes (A1), and composes its receipt.
+    private func write(
+        _ unit: AppendUnit, _ firstStaged: Int, _ transaction: inout WriteTransaction
+    ) throws(LMDBError) -> AppendReceipt {
+        if let code = configuration.faults?.code(.put) { throw LMDBError(code: code, operation: .put) }
+        var receipt: AppendReceipt?
+        for index in 0..<unit.eventCount {
+            let position = groupStart + UInt64(firstStaged + index)
+            let version = staged[firstStaged + index].event.version
+            let leaf = unit.finish(index, position: position, recordedAt: recordedAt, version: version.rawValue)
+            try transaction.put(unit.record(index).whole, in: log.records, at: position, .append)
+            try leaf.withBytes { (leaf) throws(LMDBError) in
+                try transaction.put(leaf, in: log.leaves, at: position, .append)
+            }
+            Self.add(
+                ReceiptEvent(position: Position(rawValue: position), version: version, leaf: leaf), to: &receipt,
+                recordedAt: recordedAt, isDuplicate: false)
+        }
+        guard let receipt else { preconditionFailure("a unit without events has no outcome") }
+        return receipt
+    }
+
+    private static func add(
+        _ event: ReceiptEvent, to receipt: inout AppendReceipt?, recordedAt: Int64, isDuplicate: Bool
+    ) {
+        guard var known = receipt.take() else {
+            receipt = AppendReceipt(
+                first: event.position, last: event.position, recordedAt: recordedAt, events: ReceiptEvents(event),
+                isDuplicate: isDuplicate)
+            return
+        }
+        known.first = min(known.first, event.position)
+        known.last = max(known.last, event.position)
+        known.events.append(event)
+        receipt = known
+    }
+
+    // MARK: Names that are stored
+
+    /// Where the event's name is, in what the index may not know: the group and the overlay.
+    @inline(__always)
+    private func newPosition(
+        of unit: AppendUnit, _ index: Int, _ transaction: borrowing WriteTransaction
+    ) throws(LMDBError) -> UInt64? {
+        let key = unit.slots[index].key
+        let name = unit.slots[index].name
+        var walk = stagedNames.walk(NameTable.bits(key, name))
+        while let low = stagedNames.next(&walk) {
+            let position = groupStart + UInt64(low &- UInt32(truncatingIfNeeded: groupStart))
+            let event = staged[Int(position - groupStart)].event
+            if event.key == key, event.name == name, try hasName(of: unit, index, position, transaction) {
+                return position
+            }
+        }
+        return try overlay.firstPosition(of: key, name) { (position) throws(LMDBError) in
+            try hasName(of: unit, index, position, transaction)
+        }
+    }
+
+    private func hasName(
+        of unit: AppendUnit, _ index: Int, _ position: UInt64, _ transaction: borrowing WriteTransaction
+    ) throws(LMDBError) -> Bool {
+        try stored(position, transaction).record.hasSameName(as: unit.record(index))
+    }
+
+    /// A stored record, those that this transaction has put included, checked against its leaf hash.
+    private func stored(
+        _ position: UInt64, _ transaction: borrowing WriteTransaction
+    ) throws(LMDBError) -> (record: RecordView, leaf: LeafHash) {
+        let found: (record: RecordView, leaf: LeafHash)?
+        do throws(LedgerError) { found = try log.record(at: position, in: transaction) } catch {
+            corruption = error
+            throw error.underlying ?? Self.corruptionFound
+        }
+        guard let found else {
+            corruption = .corruption("an event that was stored is not in the log", at: position)
+            throw Self.corruptionFound
+        }
+        return found
+    }
+
+    /// A unit of which some names are stored: which of the three answers.
+    private func answerStored(
+        _ unit: AppendUnit, _ storedCount: Int, _ transaction: borrowing WriteTransaction
+    ) throws(LMDBError) -> AppendOutcome {
+        var receipt: AppendReceipt?
+        var known: [(event: Int, position: Position)] = []
+        for event in 0..<unit.eventCount {
+            guard let position = unit.slots[event].storedAt else { continue }
+            let (record, leaf) = try stored(position, transaction)
+            guard record.hasSameContent(as: unit.record(event)) else {
+                return .refused(.idReused(event: event, position: Position(rawValue: position)))
+            }
+            known.append((event, Position(rawValue: position)))
+            Self.add(
+                ReceiptEvent(position: record.position, version: record.version, leaf: leaf), to: &receipt,
+                recordedAt: record.recordedAt, isDuplicate: true)
+        }
+        guard storedCount == unit.eventCount, let receipt else { return .refused(.partialDuplicate(stored: known)) }
+        return .appended(receipt)
+    }
+
+    // MARK: Looking again
+
+    private static let corruptionFound = LMDBError(code: EILSEQ, operation: .get)
+
+    private func lookUpAgain(_ unit: AppendUnit) throws(LedgerError) {
+        try renewSnapshot()
+        try snapshot?.lookUp(unit)
+    }
+
+    private func renewSnapshot() throws(LedgerError) {
+        guard !snapshotIsActive else { return }
+        try snapshot?.renew()
+        snapshotIsActive = true
+    }
+
+    /// Runs a look-up in the index on this thread; what is wrong there ends the group.
+    private func reporting(_ body: () throws(LedgerError) -> Void) throws(LMDBError) {
+        do throws(LedgerError) { try body() } catch {
+            corruption = error
+            throw Self.corruptionFound
+        }
+    }
+
+    /// The newest events of a stream after a version, at most `conflictEventsMax`, oldest first.
+    private func events(
+        of key: StreamKey, _ row: StreamRow?, after expected: StreamVersion, _ transaction: borrowing WriteTransaction
+    ) throws(LMDBError) -> [StoredEvent] {
+        guard let row, row.version > expected else { return [] }
+        var events: [StoredEvent] = []
+        var position = row.last.rawValue
+        var version = row.version.rawValue
+        let most = UInt64(LedgerLimits.conflictEventsMax)
+        let from = max(expected.rawValue + 1, version > most ? version - most + 1 : 1)
+        // Back through what the index may not know ...
+        while version >= from, position != TailEvent.none, position >= overlay.floor {
+            let event =
+                position >= groupStart ? staged[Int(position - groupStart)].event : overlay.event(at: position)
+            events.append(StoredEvent(position: Position(rawValue: position), type: event.type))
+            position = event.previous
+            version -= 1
+        }
+        // ... then what it does.
+        if version >= from {
+            var older: [Position] = []
+            try reporting { () throws(LedgerError) in
+                try renewSnapshot()
+                older = try snapshot?.positions(of: key, versions: from...version) ?? []
+            }
+            for position in older.reversed() {
+                events.append(
+                    StoredEvent(position: position, type: try stored(position.rawValue, transaction).record.type))
+            }
+        }
+        return events.reversed()
+    }
+}

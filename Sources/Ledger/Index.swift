@@ -1,0 +1,253 @@
+import Glibc
+import LMDB
+
+/// The index: for each stream its newest row, for each event where its name is. A cache of the log, behind it by the
+/// events of the overlay's tail.
+///
+/// Invariants:
+/// - I1: its tables are a function of the log's events below `progress`, which is stored in the same transaction.
+/// - I2: a transaction takes in at most `LedgerLimits.indexTransactionEventsMax` events, in key order.
+/// - I3: every event below `progress` is in its stream's row (the newest 12) or in `older`, under its version and
+///   under its name hash.
+final class Index: Sendable {
+    /// What computes the tables; another one than stored means: rebuild.
+    static let fingerprint = "index/1"
+    static let tableNames = ["rows", "older", "meta"]
+
+    let cache: CacheEnvironment
+    let tables: IndexTables
+    let origin: CacheEnvironment.Origin
+
+    var environment: Environment { cache.environment }
+
+    /// Opens it by the STATE rule, or makes an empty one.
+    init(directory: String, ledgerID: LedgerID, logEnd: UInt64, configuration: LogConfiguration) throws(LedgerError) {
+        do throws(CacheError) {
+            (cache, origin) = try CacheEnvironment.open(
+                directory: directory, ledgerID: ledgerID.description, fingerprint: Self.fingerprint,
+                tables: Self.tableNames,
+                options: Environment.Options(
+                    mapSize: configuration.indexMapBytes, durability: .cache, mayUseTmpfs: configuration.mayUseTmpfs),
+                spaceStep: configuration.spaceStepBytes, bootID: configuration.bootID
+            ) { environment in
+                let tables = try IndexTables(environment)
+                return try tables.progress(in: environment.beginRead()) <= logEnd
+            }
+            do throws(LMDBError) { tables = try IndexTables(cache.environment) } catch { throw .lmdb(error) }
+        } catch {
+            throw LedgerError(error)
+        }
+    }
+
+    func progress() throws(LedgerError) -> UInt64 {
+        do throws(LMDBError) { return try tables.progress(in: environment.beginRead()) } catch {
+            throw LedgerError(error)
+        }
+    }
+
+    // MARK: Following
+
+    enum FollowError: Error {
+        /// Nothing has changed; a later try may succeed.
+        case full(String)
+        /// The index cannot be believed or written any more.
+        case broken(LedgerError)
+
+        init(_ error: LMDBError) {
+            self = error.isMapFull ? .full(error.description) : .broken(LedgerError(error))
+        }
+    }
+
+    /// Takes in `events`, which begin at position `start`, and moves the progress behind them, in one transaction.
+    ///
+    /// - Parameter lifecycle: computes each event's state anew, as a rebuild does; nil: the events carry it.
+    func apply(
+        _ events: ContiguousArray<TailEvent>, from start: UInt64, log: LogReader, lifecycle: StreamLifecycle? = nil,
+        faults: LogFaults? = nil
+    ) throws(FollowError) {
+        precondition(events.count <= LedgerLimits.indexTransactionEventsMax, "I2")
+        // 1. By stream, and within one by position.
+        var order = ContiguousArray((0..<events.count).lazy.map { Order(key: events[$0].key, index: UInt32($0)) })
+        order.sort()
+
+        // 2. Space for the worst case.
+        do throws(FileError) {
+            if let code = faults?.code(.indexSpace) {
+                throw FileError(operation: "allocate space for", path: environment.directory, code: code)
+            }
+            try cache.reserveSpace(bytes: bytesAtWorst(events.count))
+        } catch {
+            throw error.isDiskFull ? .full(error.description) : .broken(LedgerError(error))
+        }
+
+        // 3. The rows, then what they pushed out, then the progress.
+        defer { log.rest() }
+        var batch = Batch(events: events, start: start, log: log, lifecycle: lifecycle)
+        do throws(LMDBError) {
+            var transaction = try environment.beginWrite()
+            var next = 0
+            while next < order.count {
+                let key = order[next].key
+                let stored = try key.withBytes { (key) throws(LMDBError) in
+                    try transaction.unsafeValue(in: tables.rows, at: key)
+                }
+                let row: IndexRow
+                (row, next) = try batch.row(key, stored, order, next)
+                try key.withBytes { (key) throws(LMDBError) in
+                    try row.withBytes { (row) throws(LMDBError) in
+                        try transaction.put(row, in: tables.rows, at: key)
+                    }
+                }
+            }
+            batch.older.sort { $0.key < $1.key }
+            for entry in batch.older { try tables.add(entry.position, at: entry.key, in: &transaction) }
+            try tables.setProgress(start + UInt64(events.count), in: &transaction)
+            if let code = faults?.code(.indexCommit) { throw LMDBError(code: code, operation: .commit) }
+            try transaction.commit()
+        } catch {
+            if let problem = batch.problem { throw .broken(problem) }
+            throw FollowError(error)
+        }
+    }
+
+    /// An event touches a leaf page of `rows` and two of `older`, none more often than there are pages, and adds rows
+    /// that at worst fill pages by half.
+    private func bytesAtWorst(_ events: Int) -> Int {
+        let info = environment.info
+        let touched = min(3 * events, Int(info.lastPage) + 1) * Int(info.pageSize)
+        return touched + events * 2 * (IndexRow.bytesMax + 2 * 48) + 64 * Int(info.pageSize)
+    }
+}
+
+private struct Order: Comparable {
+    var key: StreamKey
+    var index: UInt32
+
+    static func < (left: Order, right: Order) -> Bool {
+        left.key != right.key ? left.key < right.key : left.index < right.index
+    }
+}
+
+/// The events of one transaction, and what they push out of their rows.
+private struct Batch {
+    let events: ContiguousArray<TailEvent>
+    let start: UInt64
+    let log: LogReader
+    let lifecycle: StreamLifecycle?
+    var older: [(key: OlderKey, position: UInt64)] = []
+    /// What was wrong with the log or the index, where the error that ended the transaction is only a signal.
+    var problem: LedgerError?
+
+    init(events: ContiguousArray<TailEvent>, start: UInt64, log: LogReader, lifecycle: StreamLifecycle?) {
+        self.events = events
+        self.start = start
+        self.log = log
+        self.lifecycle = lifecycle
+    }
+
+    /// The row of `key` after its events, which begin at `order[next]`; and where the next stream begins.
+    mutating func row(
+        _ key: StreamKey, _ stored: UnsafeRawBufferPointer?, _ order: ContiguousArray<Order>, _ next: Int
+    ) throws(LMDBError) -> (IndexRow, Int) {
+        var next = next
+        var row = IndexRow(first: start + UInt64(order[next].index))
+        if let stored {
+            guard let known = IndexRow(stored) else {
+                throw wrong("the index has a row that is none", at: row.first)
+            }
+            row = known
+        }
+        while next < order.count, order[next].key == key {
+            let position = start + UInt64(order[next].index)
+            let event = events[Int(order[next].index)]
+            guard event.version.rawValue == row.version + 1 else {
+                throw wrong("version \(event.version) follows \(row.version) in stream \(key)", at: position)
+            }
+            var state = event.state
+            if let lifecycle {
+                switch lifecycle(row.version == 0 ? nil : row.state, event.type, event.variant, event.isBackfill) {
+                case .next(let answer): state = answer
+                case .refused(let reason):
+                    throw wrong("the lifecycle refuses a stored event (reason \(reason))", at: position)
+                }
+            }
+            if let leaving = row.append(tag: event.name.tag, position: position, state: state) {
+                older.append((OlderKey(first: row.first, version: leaving.version), leaving.position))
+                older.append((OlderKey(first: row.first, name: try name(at: leaving.position)), leaving.position))
+            }
+            next += 1
+        }
+        return (row, next)
+    }
+
+    /// The row keeps 32 bits of a name; all 96 are in this batch, or computed again from the record.
+    private mutating func name(at position: UInt64) throws(LMDBError) -> NameHash {
+        if position >= start { return events[Int(position - start)].name }
+        do throws(LedgerError) {
+            if let name = try log.nameHash(at: position) { return name }
+        } catch {
+            problem = error
+        }
+        throw wrong("the index names an event that cannot be read", at: position)
+    }
+
+    private mutating func wrong(_ what: String, at position: UInt64) -> LMDBError {
+        problem = problem ?? .corruption(what, at: position)
+        return LMDBError(code: EILSEQ, operation: .put)
+    }
+}
+
+// MARK: - Tables
+
+struct IndexTables: Sendable {
+    let rows: Table
+    let older: Table
+    private let meta: Table
+
+    init(_ environment: Environment) throws(LMDBError) {
+        let tables = try environment.openTables(Index.tableNames)
+        (rows, older, meta) = (tables[0], tables[1], tables[2])
+    }
+
+    private static var progressKeyBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer("progress") }
+
+    /// 0 in an empty index.
+    func progress<T: ReadingTransaction & ~Copyable>(in transaction: borrowing T) throws(LMDBError) -> UInt64 {
+        guard let bytes = try transaction.unsafeValue(in: meta, at: Self.progressKeyBytes) else { return 0 }
+        guard let progress = bytes.bigEndianUInt64 else { throw LMDBError(code: EILSEQ, operation: .get) }
+        return progress
+    }
+
+    func setProgress(_ progress: UInt64, in transaction: inout WriteTransaction) throws(LMDBError) {
+        try withKey(progress) { (bytes) throws(LMDBError) in
+            try transaction.put(bytes, in: meta, at: Self.progressKeyBytes)
+        }
+    }
+
+    func row<T: ReadingTransaction & ~Copyable>(
+        of key: StreamKey, in transaction: borrowing T
+    ) throws(LMDBError) -> UnsafeRawBufferPointer? {
+        let rows = rows
+        return try key.withBytes { (key) throws(LMDBError) in try transaction.unsafeValue(in: rows, at: key) }
+    }
+
+    /// Adds a position to an entry of `older`; there is one already only where unlike names have one hash.
+    func add(_ position: UInt64, at key: OlderKey, in transaction: inout WriteTransaction) throws(LMDBError) {
+        let older = older
+        try key.withBytes { (key) throws(LMDBError) in
+            let before = try transaction.bytes(copying: older, at: key) ?? []
+            try transaction.reserve(before.count + 8, in: older, at: key) { value in
+                value.copyBytes(from: before)
+                value.storeBytes(of: position.bigEndian, toByteOffset: before.count, as: UInt64.self)
+            }
+        }
+    }
+
+    /// The stored positions at a key of `older`.
+    func older<T: ReadingTransaction & ~Copyable>(
+        at key: OlderKey, in transaction: borrowing T
+    ) throws(LMDBError) -> UnsafeRawBufferPointer? {
+        let older = older
+        return try key.withBytes { (key) throws(LMDBError) in try transaction.unsafeValue(in: older, at: key) }
+    }
+}

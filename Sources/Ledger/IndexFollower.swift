@@ -1,0 +1,129 @@
+import LMDB
+import Synchronization
+
+/// The thread that brings the index up to the log: it commits when enough events wait or the oldest waited long enough.
+///
+/// It takes the events from the overlay's tail, not from the log. A full disk or a full map pauses it: nothing is lost,
+/// the tail grows, and at its bound appends are refused until there is room again. An index that is broken stops the
+/// ledger, since nothing could say any more which events are stored; the next start rebuilds it from the log.
+// Sendable: `events` and `log` are the thread's own, all else is locked or atomic.
+final class IndexFollower: @unchecked Sendable {
+    private let index: Index
+    /// Nil once the log is closed.
+    private var log: LogReader?
+    private let overlay: Overlay
+    private let configuration: LogConfiguration
+    private let onBroken: @Sendable (LedgerError) -> Void
+    private let doorbell = Doorbell()
+    private var thread: WorkerThread?
+    private var events: ContiguousArray<TailEvent> = []
+
+    /// What the index has taken in.
+    let progress: Atomic<UInt64>
+    private let order = Mutex(Order())
+    /// Why it does not follow at the moment; empty when it does.
+    private let pause = Mutex("")
+
+    private struct Order {
+        var isStopping = false
+        var isFlushWanted = false
+    }
+
+    /// How long it waits before it tries a full disk again.
+    private static let pauseNanoseconds: UInt64 = 1_000_000_000
+
+    init(
+        index: Index, log: LogReader, overlay: Overlay, progress: UInt64, configuration: LogConfiguration,
+        onBroken: @escaping @Sendable (LedgerError) -> Void
+    ) {
+        self.index = index
+        self.log = log
+        self.overlay = overlay
+        self.configuration = configuration
+        self.onBroken = onBroken
+        self.progress = Atomic(progress)
+    }
+
+    func start() throws(LedgerError) { thread = try .start("index") { self.run() } }
+
+    /// Called by the appender after each group.
+    func notice(end: UInt64, before: UInt64) {
+        // It wakes by itself every interval; ring only when the batch has just become full.
+        let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
+        if before < full, end >= full { doorbell.ring() }
+    }
+
+    /// Brings the index up to the log now, as far as its disk allows. For tests and the end.
+    func flush() {
+        order.withLock { $0.isFlushWanted = true }
+        doorbell.ring()
+    }
+
+    /// Brings the index up to the log, unless it is paused or broken, and ends the thread.
+    func stop() {
+        order.withLock { $0.isStopping = true }
+        doorbell.ring()
+        thread?.join()
+        thread = nil
+    }
+
+    /// Gives its reader back. After `stop()`.
+    func endReading() { log = nil }
+
+    var pausedBecause: String? { pause.withLock { $0.isEmpty ? nil : $0 } }
+
+    private var batchEvents: Int { max(1, min(configuration.indexCommitEvents, LedgerLimits.indexTransactionEventsMax)) }
+
+    private func run() {
+        let interval = configuration.indexCommitInterval.nanoseconds
+        var readersChecked = Clock.monotonicNanoseconds()
+        var wakeAt = readersChecked + interval
+        while true {
+            let before = Clock.monotonicNanoseconds()
+            if before < wakeAt { doorbell.wait(nanoseconds: wakeAt - before) }
+            let now = Clock.monotonicNanoseconds()
+            let (isStopping, isFlushWanted) = order.withLock { order in
+                defer { order.isFlushWanted = false }
+                return (order.isStopping, order.isFlushWanted)
+            }
+
+            let takesAll = isStopping || isFlushWanted || now >= wakeAt
+            if now >= wakeAt { wakeAt = now + interval }
+            do throws(Index.FollowError) {
+                try follow(all: takesAll)
+            } catch {
+                switch error {
+                case .full(let reason):
+                    pause.withLock { $0 = reason }
+                    wakeAt = now + Self.pauseNanoseconds
+                case .broken(let reason):
+                    pause.withLock { $0 = reason.description }
+                    onBroken(reason)
+                    return
+                }
+            }
+            if isStopping { return }
+            if now - readersChecked >= configuration.readerCheckInterval.nanoseconds {
+                readersChecked = now
+                // A failure here is one of the lock file, not of the data: the next start looks at it.
+                _ = try? log?.log.environment.checkReaders()
+                _ = try? index.environment.checkReaders()
+            }
+        }
+    }
+
+    /// Commits full batches, and when `all` the rest too.
+    private func follow(all: Bool) throws(Index.FollowError) {
+        while true {
+            let start = progress.load(ordering: .relaxed)
+            let end = min(overlay.end, start + UInt64(batchEvents))
+            guard let log, start < end, all || end - start == UInt64(batchEvents) else { return }
+            overlay.copyEvents(start..<end, into: &events)
+            try index.apply(events, from: start, log: log, faults: configuration.faults)
+            progress.store(end, ordering: .releasing)
+            // Snapshots taken before this commit need the events from `start` on still (Overlay O4).
+            overlay.trimTarget.store(start, ordering: .releasing)
+            pause.withLock { if !$0.isEmpty { $0 = "" } }
+        }
+    }
+}

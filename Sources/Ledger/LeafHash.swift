@@ -1,0 +1,46 @@
+import Crypto
+
+/// SHA-256(0x00 || record): what proves that a record is as it was stored.
+package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
+    package static let byteCount = 32
+
+    // In memory order, not as numbers.
+    private var words: (UInt64, UInt64, UInt64, UInt64)
+
+    package init?(bytes: UnsafeRawBufferPointer) {
+        guard bytes.count == Self.byteCount else { return nil }
+        self.init(unchecked: bytes)
+    }
+
+    private init(unchecked bytes: UnsafeRawBufferPointer) {
+        words = (
+            bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self),
+            bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self), bytes.loadUnaligned(fromByteOffset: 24, as: UInt64.self)
+        )
+    }
+
+    init(_ digest: SHA256Digest) { self = digest.withUnsafeBytes { LeafHash(unchecked: $0) } }
+
+    /// The hash of a whole record.
+    package init(of record: UnsafeRawBufferPointer) {
+        var hash = SHA256()
+        withUnsafeBytes(of: 0 as UInt8) { hash.update(bufferPointer: $0) }
+        hash.update(bufferPointer: record)
+        self.init(hash.finalize())
+    }
+
+    package func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+        try withUnsafeBytes(of: words, body)
+    }
+
+    package var bytes: [UInt8] { withBytes { [UInt8]($0) } }
+
+    package static func == (left: LeafHash, right: LeafHash) -> Bool { left.words == right.words }
+
+    package func hash(into hasher: inout Hasher) { hasher.combine(words.0) }
+
+    /// Hexadecimal.
+    package var description: String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+}

@@ -1,0 +1,27 @@
+/// The bounds that the format and the log itself keep, with their units and reasons. Those an operator may set are in
+/// ``LogConfiguration``.
+package enum LedgerLimits {
+    /// Bytes of a record, trailer included. A tlog bundle frames an entry with a 16-bit length, and LMDB values far
+    /// above a page get slow; 60 KiB leaves room for both.
+    package static let recordBytesMax = 60 * 1_024
+    /// Bytes of a subject and of an event id.
+    package static let identifierBytesMax = 128
+    /// Bytes of what is length-prefixed with one byte: source, correlation, causation, traceparent.
+    package static let shortTextBytesMax = 255
+
+    /// Events and milliseconds of one slice of reading: a read transaction that lives long keeps pages from reuse.
+    package static let sliceEventsMax = 10_000
+    package static let sliceMilliseconds: UInt64 = 50
+
+    /// Events of one index transaction: LMDB spills dirty pages beyond 131,071, and an event dirties a page or two.
+    package static let indexTransactionEventsMax = 50_000
+
+    /// Records whose hashes are looked at before the first answer after a start.
+    package static let tailRecordsVerified = 10_000
+    /// Bytes at the end of the log that are read from the device, not from memory, at a start (a failed flush may have
+    /// left pages in memory that are not on the disk).
+    package static let tailBytesReread = 64 << 20
+
+    /// Events that a version conflict names. By taste: enough to see who got there first.
+    package static let conflictEventsMax = 16
+}

@@ -1,0 +1,53 @@
+/// What an operator, or a test, may set about the log.
+package struct LogConfiguration: Sendable {
+    /// Address space of the log's map, in bytes: the most it can ever hold. Sparse, so it costs nothing.
+    package var logMapBytes = 4 << 40
+    package var indexMapBytes = 256 << 30
+    /// Bytes of file space allocated at once, ahead of what is used.
+    package var spaceStepBytes = 64 << 20
+    /// The index commits when so many events wait for it (at most `LedgerLimits.indexTransactionEventsMax`) ...
+    package var indexCommitEvents = LedgerLimits.indexTransactionEventsMax
+    /// ... or when the oldest of them has waited so long.
+    package var indexCommitInterval: Duration = .seconds(2)
+    /// Events in memory that the index has not made superfluous yet; beyond it appends are refused for a moment.
+    package var tailEventsMax = 1_000_000
+    /// Units, and bytes of their records, that may wait for the appender: 16 MiB is a tenth of a second of work.
+    package var queueBytesMax = 16 << 20
+    package var queueUnitsMax = 65_536
+    /// Events of one commit. By taste: the sync is a small part of its time by then.
+    package var groupEventsMax = 16_384
+    /// Microseconds that the clock may be behind the newest recorded-at before appends are refused.
+    package var clockBehindMicrosecondsMax: Int64 = 5 * 60 * 1_000_000
+    package var readerCheckInterval: Duration = .seconds(60)
+    /// Tests may live on tmpfs, where nothing survives a restart.
+    package var mayUseTmpfs = false
+    /// The identity of a ledger that is created; random when nil.
+    package var ledgerID: LedgerID?
+    /// Another boot id than the system's, for tests of the STATE rule.
+    package var bootID: String?
+    /// Errors put in on purpose. Nil but in tests.
+    package var faults: LogFaults?
+
+    package init() {}
+}
+
+/// Errors that tests put in where the system would report them.
+package struct LogFaults: Sendable {
+    package enum Point: Sendable {
+        /// Allocating space for a group: an `errno`.
+        case space
+        /// Putting a record: an LMDB code.
+        case put
+        /// The commit fails, and nothing of it is on the disk.
+        case commit
+        /// The commit fails, though all of it is on the disk.
+        case commitReported
+        /// The same for the index.
+        case indexSpace, indexCommit
+    }
+
+    /// The code that the call at this point is to fail with; nil lets it pass.
+    package var code: @Sendable (Point) -> Int32?
+
+    package init(_ code: @escaping @Sendable (Point) -> Int32?) { self.code = code }
+}

@@ -1,0 +1,217 @@
+import Synchronization
+
+/// What the index will need of an event, and what the overlay knows of it.
+struct TailEvent {
+    var key: StreamKey
+    var name: NameHash
+    var version: StreamVersion
+    /// The stream's state after it.
+    var state: UInt64
+    /// The position of the stream's event before it; `none` for its first.
+    var previous: UInt64
+    // What the lifecycle is asked with.
+    var type: UInt8
+    var variant: UInt8
+    var isBackfill: Bool
+
+    static let none = UInt64.max
+}
+
+/// The newest events of the log, in memory: all that the index may not know yet.
+///
+/// The index follows the log by up to some seconds. A look-up in an index snapshot plus a look-up here together see
+/// every event, as long as the snapshot's progress is not below this overlay's floor:
+///
+/// ```
+///   0 ............................ floor ............ progress ............ end
+///   [ the index, at its last but one commit ]
+///   [ the index now                                 ]
+///                                  [ the overlay                           ]
+/// ```
+///
+/// So a snapshot taken before the newest index commit still does. Where one is older yet, its look-ups are repeated.
+///
+/// Invariants:
+/// - O1: it holds exactly the events `floor..<end`, all of them committed.
+/// - O2: `rows[key]` is the newest row of each stream that has an event in `floor..<end`, and of no other.
+/// - O3: `names` holds each event in `floor..<end` once.
+/// - O4: `floor` is at most what the index had taken in at its last but one commit (`trimTarget`).
+/// - O5: only the appender's thread changes it, and does so under the lock. So that thread reads without the lock, and
+///   every other one with it; but for the events below `end` and from the index's progress on, which stay as they are
+///   until the index has moved on twice, and which the follower therefore reads without it.
+///
+/// A hot stream costs no more than others: each event is one slot in each table, taken out again when it is trimmed.
+// Sendable: O5.
+final class Overlay: @unchecked Sendable {
+    private let lock = Mutex(())
+    private var rows = RowTable()
+    private var names = NameTable()
+    private var tail: Tail
+    private var floorPosition: UInt64
+    private let published: Atomic<UInt64>
+    /// Below this the events are no longer needed (O4). The follower moves it.
+    let trimTarget: Atomic<UInt64>
+
+    /// An empty one that begins at `floor`, and will hold at most `eventsMax` events and a group.
+    init(floor: UInt64, eventsMax: Int) {
+        tail = Tail(eventsMax: eventsMax)
+        floorPosition = floor
+        published = Atomic(floor)
+        trimTarget = Atomic(floor)
+    }
+
+    deinit { tail.free() }
+
+    /// The end of what is committed and answered. Any thread.
+    var end: UInt64 { published.load(ordering: .acquiring) }
+
+    // MARK: The appender's thread
+
+    var floor: UInt64 { floorPosition }
+    var count: Int { Int(end - floorPosition) }
+
+    @inline(__always)
+    func row(of key: StreamKey) -> StreamRow? { rows[key] }
+
+    /// Lends each position in the tail whose event has this name's hash, until `body` returns true for one.
+    @inline(__always)
+    func firstPosition<E: Error>(
+        of key: StreamKey, _ name: NameHash, where body: (UInt64) throws(E) -> Bool
+    ) throws(E) -> UInt64? {
+        var walk = names.walk(NameTable.bits(key, name))
+        while let low = names.next(&walk) {
+            // The tail is far shorter than 2^32 events, so the low half says which.
+            let position = floorPosition + UInt64(low &- UInt32(truncatingIfNeeded: floorPosition))
+            let event = tail[position]
+            if event.key == key, event.name == name, try body(position) { return position }
+        }
+        return nil
+    }
+
+    /// An event at `floor..<end`.
+    func event(at position: UInt64) -> TailEvent {
+        precondition(floorPosition <= position && position < end, "not in the tail")
+        return tail[position]
+    }
+
+    /// Takes in what was committed, and announces the new end.
+    func join(_ events: ContiguousArray<StagedEvent>) {
+        lock.withLock { _ in
+            var position = published.load(ordering: .relaxed)
+            for staged in events {
+                tail.append(staged.event, at: position)
+                names.insert(NameTable.bits(staged.event.key, staged.event.name), position: position)
+                rows.set(
+                    StreamRow(
+                        first: staged.first, last: Position(rawValue: position), version: staged.event.version,
+                        state: staged.event.state), for: staged.event.key)
+                position += 1
+            }
+            published.store(position, ordering: .releasing)
+        }
+    }
+
+    /// Forgets at most `budget` events that are no longer needed: a few after each group cost less than many at once.
+    func trim(budget: Int) {
+        let target = min(trimTarget.load(ordering: .acquiring), floorPosition + UInt64(budget))
+        guard floorPosition < target else { return }
+        lock.withLock { _ in
+            while floorPosition < target {
+                let event = tail[floorPosition]
+                names.remove(NameTable.bits(event.key, event.name), position: floorPosition)
+                // Its stream's newest: then the stream has no other event here (O2).
+                if rows[event.key]?.last.rawValue == floorPosition { rows.remove(event.key) }
+                floorPosition += 1
+                tail.forget(below: floorPosition)
+            }
+        }
+    }
+
+    // MARK: Other threads
+
+    var countSeen: Int { lock.withLock { _ in Int(end - floorPosition) } }
+
+    /// The newest row of a stream and the floor, as of one moment.
+    func currentRow(of key: StreamKey) -> (row: StreamRow?, floor: UInt64) {
+        lock.withLock { _ in (rows[key], floorPosition) }
+    }
+
+    /// Walks back along a stream from its event at `position`, at most `limit` events, while `body` returns true.
+    /// - Returns: the position to go on from; nil when `body` ended it or the stream did; `none` when the tail ended.
+    func walkBack(from position: UInt64, limit: Int, _ body: (UInt64, TailEvent) -> Bool) -> UInt64? {
+        lock.withLock { _ in
+            var position = position
+            for _ in 0..<limit {
+                guard position != TailEvent.none else { return nil }
+                guard position >= floorPosition else { return TailEvent.none }
+                let event = tail[position]
+                guard body(position, event) else { return nil }
+                position = event.previous
+            }
+            return position
+        }
+    }
+
+    /// Copies the events `range`, which must be at or beyond the index's progress and below `end` (O5).
+    func copyEvents(_ range: Range<UInt64>, into events: inout ContiguousArray<TailEvent>) {
+        events.removeAll(keepingCapacity: true)
+        events.reserveCapacity(range.count)
+        for position in range { events.append(tail[position]) }
+    }
+}
+
+/// An event of the group that is being written.
+struct StagedEvent {
+    var event: TailEvent
+    /// The first of its stream.
+    var first: Position
+}
+
+/// A ring of the newest events, in chunks, so that it takes memory for what it holds.
+private struct Tail {
+    private static let chunkBits = 12
+    private static var chunkEvents: Int { 1 << chunkBits }
+    /// Chunks kept for reuse. By taste.
+    private static let sparesMax = 16
+
+    private let chunks: UnsafeMutablePointer<UnsafeMutablePointer<TailEvent>?>
+    private let mask: Int
+    private var spares: [UnsafeMutablePointer<TailEvent>] = []
+
+    init(eventsMax: Int) {
+        var capacity = 4
+        while capacity * Self.chunkEvents < 2 * eventsMax + 4 * Self.chunkEvents { capacity *= 2 }
+        chunks = .allocate(capacity: capacity)
+        chunks.initialize(repeating: nil, count: capacity)
+        mask = capacity - 1
+    }
+
+    func free() {
+        for index in 0...mask { chunks[index]?.deallocate() }
+        for spare in spares { spare.deallocate() }
+        chunks.deallocate()
+    }
+
+    @inline(__always)
+    subscript(position: UInt64) -> TailEvent {
+        chunks[Int(position >> UInt64(Self.chunkBits)) & mask].unsafelyUnwrapped[Int(position) & (Self.chunkEvents - 1)]
+    }
+
+    @inline(__always)
+    mutating func append(_ event: TailEvent, at position: UInt64) {
+        let index = Int(position >> UInt64(Self.chunkBits)) & mask
+        if chunks[index] == nil { chunks[index] = spares.popLast() ?? .allocate(capacity: Self.chunkEvents) }
+        // TailEvent is trivial: no initialisation to keep apart from assignment.
+        (chunks[index].unsafelyUnwrapped + (Int(position) & (Self.chunkEvents - 1))).initialize(to: event)
+    }
+
+    /// Frees the chunk that ends at `position`, if one does.
+    @inline(__always)
+    mutating func forget(below position: UInt64) {
+        guard Int(position) & (Self.chunkEvents - 1) == 0 else { return }
+        let index = Int((position - 1) >> UInt64(Self.chunkBits)) & mask
+        guard let chunk = chunks[index] else { return }
+        chunks[index] = nil
+        if spares.count < Self.sparesMax { spares.append(chunk) } else { chunk.deallocate() }
+    }
+}

@@ -1,0 +1,44 @@
+import Glibc
+import LMDB
+
+/// Forgetting what the kernel remembers of the end of the log, so that it is read from the device.
+///
+/// After a failed flush the kernel may keep pages in memory that never reached the disk, and a plain restart would read
+/// them. So at a start everything is flushed once more, and the metas and the last stretch of the file are dropped from
+/// the map and from the page cache (fadvise alone leaves pages that are mapped).
+enum PageCache {
+    static func rereadTail(of environment: Environment, bytes: Int) throws(LedgerError) {
+        do throws(LMDBError) { try environment.sync(force: true) } catch { throw LedgerError(error) }
+        let info = environment.info
+        let used = Int(info.usedBytes)
+        let start = max(0, used - bytes) / Int(info.pageSize) * Int(info.pageSize)
+        let ranges = [(0, 2 * Int(info.pageSize)), (start, used - start)]
+        let map = try mapAddress(of: environment.fileIdentity)
+        for (offset, count) in ranges where count > 0 {
+            if let map { madvise(map + offset, count, MADV_DONTNEED) }
+            posix_fadvise(environment.fileDescriptor, off_t(offset), off_t(count), POSIX_FADV_DONTNEED)
+        }
+    }
+
+    /// Where the file is mapped; nil when it cannot be seen. LMDB does not tell, /proc/self/maps does:
+    ///
+    ///     7f0c40000000-7f0c80000000 r--s 00000000 fe:00 1311234      /data/log/data.mdb
+    ///
+    /// Dropping clean pages of the wrong file would do no harm, so inode and name are enough (btrfs shows another
+    /// device here than `stat` does).
+    private static func mapAddress(of file: FileIdentity) throws(LedgerError) -> UnsafeMutableRawPointer? {
+        let maps: String?
+        do throws(FileError) { maps = try DurableFiles.readFile("/proc/self/maps", bytesMax: 16 << 20) } catch {
+            throw LedgerError(error)
+        }
+        for line in (maps ?? "").split(separator: "\n") {
+            let fields = line.split(separator: " ", maxSplits: 5)
+            guard fields.count == 6, UInt64(fields[4]) == file.inode, UInt64(fields[2], radix: 16) == 0,
+                fields[5].hasSuffix("data.mdb"), fields[1].hasSuffix("s"),
+                let start = fields[0].split(separator: "-").first.flatMap({ UInt(String($0), radix: 16) })
+            else { continue }
+            return UnsafeMutableRawPointer(bitPattern: start)
+        }
+        return nil
+    }
+}

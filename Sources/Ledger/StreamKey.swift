@@ -1,0 +1,63 @@
+import Crypto
+
+/// The key of a stream: the first 16 bytes of SHA-256(stream kind || subject).
+///
+/// Two subjects with one key would be one stream; at 128 bits that needs 2^64 tries on purpose.
+package struct StreamKey: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let high: UInt64
+    package let low: UInt64
+
+    @inlinable
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    package init(kind: UInt8, subject: UnsafeRawBufferPointer) {
+        var hash = SHA256()
+        withUnsafeBytes(of: kind) { hash.update(bufferPointer: $0) }
+        hash.update(bufferPointer: subject)
+        self = hash.finalize().withUnsafeBytes { StreamKey(high: $0.bigEndian(at: 0), low: $0.bigEndian(at: 8)) }
+    }
+
+    /// Reads the 16 bytes of a key in a table.
+    package init?(bytes: UnsafeRawBufferPointer) {
+        guard bytes.count == 16 else { return nil }
+        self.init(high: bytes.bigEndian(at: 0), low: bytes.bigEndian(at: 8))
+    }
+
+    @inlinable @inline(__always)
+    package func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
+        try withUnsafeBytes(of: (high.bigEndian, low.bigEndian), body)
+    }
+
+    @inlinable
+    package static func < (left: StreamKey, right: StreamKey) -> Bool {
+        left.high != right.high ? left.high < right.high : left.low < right.low
+    }
+
+    package var description: String { LedgerID(high: high, low: low).description }
+}
+
+/// What an event is found by within its stream: the first 12 bytes of SHA-256(length of source || source || event id).
+///
+/// It only finds: a hit is compared in full with the record, so that equal hashes of unlike names do no harm.
+package struct NameHash: Hashable, Sendable {
+    /// The first four bytes, which an index row keeps for its newest events.
+    package let tag: UInt32
+    package let rest: UInt64
+
+    @inlinable
+    package init(tag: UInt32, rest: UInt64) {
+        self.tag = tag
+        self.rest = rest
+    }
+
+    package init(source: UnsafeRawBufferPointer, eventID: UnsafeRawBufferPointer) {
+        var hash = SHA256()
+        withUnsafeBytes(of: UInt8(truncatingIfNeeded: source.count)) { hash.update(bufferPointer: $0) }
+        hash.update(bufferPointer: source)
+        hash.update(bufferPointer: eventID)
+        self = hash.finalize().withUnsafeBytes { NameHash(tag: $0.bigEndian(at: 0), rest: $0.bigEndian(at: 4)) }
+    }
+}

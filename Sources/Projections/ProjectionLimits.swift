@@ -1,0 +1,53 @@
+/// The bounds that the projections keep, with their units and reasons. Those an operator may set are in
+/// ``ProjectionConfiguration``.
+package enum ProjectionLimits {
+    /// Events of one transaction of a model: each dirties a few pages, and LMDB spills beyond 131,071.
+    package static let commitEventsMax = 10_000
+    /// Bytes of records of one transaction, for the same reason where events are large.
+    static let batchBytesMax = 16 << 20
+    /// Pages an event may change at worst: a row and its overflow page, a touch, a win. Beyond it, as everywhere in a cache, a full
+    /// disk costs a rebuild and nothing else.
+    static let pagesPerEvent = 4
+    /// Nanoseconds before a model whose disk is full, or whose reading was refused, tries again.
+    static let pauseNanoseconds: UInt64 = 1_000_000_000
+    /// Nanoseconds that a worker with nothing to do sleeps at most. It is woken by the log; this is for the day it is not.
+    static let sleepNanoseconds: UInt64 = 5_000_000_000
+    /// Differences that a comparison reports for one table. By taste: enough to see a pattern.
+    static let differencesMax = 10
+}
+
+/// What an operator, or a test, may set about the read models.
+package struct ProjectionConfiguration: Sendable {
+    /// Address space of the map of each build, in bytes. Sparse, so it costs nothing.
+    package var mapBytes = 256 << 30
+    /// Bytes of file space allocated at once, ahead of what is used.
+    package var spaceStepBytes = 64 << 20
+    /// A model commits when so many events wait for it (at most `ProjectionLimits.commitEventsMax`) ...
+    package var commitEvents = ProjectionLimits.commitEventsMax
+    /// ... or when the oldest of them has waited so long, or at once when somebody waits.
+    package var commitInterval: Duration = .milliseconds(200)
+    /// Added to the nice value of the workers: appends and answers go first.
+    package var niceness: Int32 = 10
+    package var mayUseTmpfs = false
+    /// Another boot id than the system's, for tests of the STATE rule.
+    package var bootID: String?
+    /// Errors put in on purpose. Nil but in tests.
+    package var faults: ProjectionFaults?
+
+    package init() {}
+}
+
+/// Errors that tests put in where the system would report them.
+package struct ProjectionFaults: Sendable {
+    package enum Point: Sendable {
+        /// Allocating space for a transaction: an `errno`.
+        case space
+        /// Committing it: an LMDB code.
+        case commit
+    }
+
+    /// The code that the call at this point is to fail with; nil lets it pass.
+    package var code: @Sendable (_ point: Point, _ model: String) -> Int32?
+
+    package init(_ code: @escaping @Sendable (_ point: Point, _ model: String) -> Int32?) { self.code = code }
+}

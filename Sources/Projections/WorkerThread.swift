@@ -1,0 +1,109 @@
+import Glibc
+import Synchronization
+
+/// A thread of a read model: it blocks on reads and commits, so it has no place on the cooperative pool.
+// Sendable: the handle is set before `start` returns and read by `join` alone.
+final class WorkerThread: @unchecked Sendable {
+    private var handle = pthread_t()
+
+    private final class Body {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+
+    /// Starts `run` on a thread called `name` (at most 15 bytes), which yields to others by `niceness`.
+    static func start(
+        _ name: String, niceness: Int32, _ run: @escaping @Sendable () -> Void
+    ) throws(ProjectionError) -> WorkerThread {
+        let thread = WorkerThread()
+        let body = Unmanaged.passRetained(
+            Body {
+                setName(name)
+                // On Linux this is the calling thread alone. It can only fail to raise a priority.
+                setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + niceness)
+                run()
+            })
+        let code = pthread_create(
+            &thread.handle, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+                return nil
+            }, body.toOpaque())
+        guard code == 0 else {
+            body.release()
+            throw ProjectionError(.io, "the \(name) thread cannot start: \(String(cString: strerror(code)))")
+        }
+        return thread
+    }
+
+    /// For `top -H` and debuggers; glibc's call for it is not visible from Swift.
+    private static func setName(_ name: String) {
+        let descriptor = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        _ = write(descriptor, name, name.utf8.count)
+        close(descriptor)
+    }
+
+    /// Waits for its end. Once.
+    func join() { pthread_join(handle, nil) }
+}
+
+/// Wakes one thread that waits. It rings until somebody has waited.
+// Sendable: `isRung` is touched only under `mutex`.
+final class Doorbell: @unchecked Sendable {
+    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private var isRung = false
+
+    init() {
+        mutex = .allocate(capacity: 1)
+        mutex.initialize(to: pthread_mutex_t())
+        pthread_mutex_init(mutex, nil)
+        condition = .allocate(capacity: 1)
+        condition.initialize(to: pthread_cond_t())
+        // The monotonic clock: the other one may be set back.
+        var attributes = pthread_condattr_t()
+        pthread_condattr_init(&attributes)
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+        pthread_cond_init(condition, &attributes)
+        pthread_condattr_destroy(&attributes)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        condition.deallocate()
+        pthread_mutex_destroy(mutex)
+        mutex.deallocate()
+    }
+
+    func ring() {
+        pthread_mutex_lock(mutex)
+        isRung = true
+        pthread_mutex_unlock(mutex)
+        pthread_cond_signal(condition)
+    }
+
+    /// Waits for a ring, at most until an instant of the monotonic clock.
+    func wait(until end: UInt64) {
+        var deadline = timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
+        pthread_mutex_lock(mutex)
+        while !isRung, pthread_cond_timedwait(condition, mutex, &deadline) != ETIMEDOUT {}
+        isRung = false
+        pthread_mutex_unlock(mutex)
+    }
+}
+
+/// Nanoseconds since some start, never set back.
+func monotonicNanoseconds() -> UInt64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
+}
+
+extension Duration {
+    var nanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        return UInt64(max(seconds, 0)) * 1_000_000_000 + UInt64(max(attoseconds, 0) / 1_000_000_000)
+    }
+}
