@@ -52,6 +52,7 @@ package enum ErrorName: String, CaseIterable, Sendable {
     case subscriptionLimit = "subscription_limit"
     case positionOutOfRange = "position_out_of_range"
     case unknownSchema = "unknown_schema"
+    case rebuildRunning = "rebuild_running"
 }
 
 /// One line of the table.
@@ -185,6 +186,9 @@ extension ErrorName {
             ErrorEntry(-32_044, 69, "End a subscription with log.unsubscribe, or use another connection.")
         case .positionOutOfRange: ErrorEntry(-32_045, 65, "`status` shows where the log ends.")
         case .unknownSchema: ErrorEntry(-32_046, 65, "`schema.get` without a name lists the schemas.")
+        case .rebuildRunning:
+            ErrorEntry(
+                -32_047, 69, "A rebuild of this read model is under way; `projection.list` shows how far it is.")
         }
     }
 }

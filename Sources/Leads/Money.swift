@@ -30,7 +30,7 @@ package struct Currency: Hashable, Sendable, BitwiseCopyable {
     /// ISO 4217 list one, without the codes that have no minor unit (metals, SDR, testing), and codes withdrawn in the last years,
     /// since imports bring the past.
     private static let table: [(exponent: UInt8, codes: StaticString)] = [
-        (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
+        (0, "BIF BYR CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
         (
             2,
             """
