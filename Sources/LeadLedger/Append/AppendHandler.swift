@@ -78,6 +78,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             let unit = AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: lastToken + 1)
             let terms = try build(unit, from: request)
             lastToken += 1
+            ConnectionState.of(request.connection).appendSubmitted()
             pending.append(Pending(token: lastToken, reply: reply, unit: unit, terms: terms))
             fresh.append(unit)
         } catch {
@@ -193,6 +194,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         case .unknown:
             entry.reply.fail(ErrorReply(.outcomeUnknown, "the log's device failed while this was being stored"))
         }
+        ConnectionState.of(entry.reply.connection).appendSettled()
     }
 
     // MARK: Waiting for a read model
