@@ -13,8 +13,10 @@ struct GrowthBenchmark: ParsableCommand {
         commandName: "growth", abstract: "Appends many events, kills the daemon, and measures how it comes back.")
 
     /// What the daemon promises.
-    private static let restartTargetSeconds = 1.0
-    private static let memoryTargetBytes: UInt64 = 512 << 20
+    private static let restartTargetSeconds = 1
+    private static let memoryTargetMebibytes = 512
+    /// When a restart counts as failed.
+    private static let restartMaxNanoseconds: UInt64 = 300_000_000_000
 
     @OptionGroup var common: CommonOptions
     @Option(help: "Events in all.")
@@ -69,13 +71,21 @@ struct GrowthBenchmark: ParsableCommand {
         print(common.json ? json(circumstances, growth) : text(circumstances, growth))
     }
 
-    /// Appends one event, as soon as that is possible.
+    /// Appends one event, as soon as that is possible: an error that asks to come again is obeyed, any other is the end.
     /// - Returns: nanoseconds from the start of the process to the answer.
     private func appendFirst(to daemon: DaemonProcess) throws(BenchError) -> UInt64 {
         var load = common.load(tag: "h", events: 1)
         load.connections = 1
-        _ = try LoadDriver(daemon: daemon).run(load)
-        return monotonicNanoseconds() - daemon.startedAt
+        let driver = LoadDriver(daemon: daemon)
+        while monotonicNanoseconds() - daemon.startedAt < Self.restartMaxNanoseconds {
+            // The same event each time, so that it is stored once whatever became of an earlier attempt.
+            let result = try driver.attempt(load)
+            guard let error = result.firstError else { return monotonicNanoseconds() - daemon.startedAt }
+            guard error.contains(#""retry_after_ms":"#) else { throw BenchError("after the restart: \(error)") }
+            try pause(milliseconds: 1)
+        }
+        throw BenchError(
+            "no append was accepted within \(fixed(seconds(Self.restartMaxNanoseconds), 0)) s of the restart")
     }
 
     private func text(_ circumstances: Circumstances, _ growth: Growth) -> String {
@@ -96,10 +106,13 @@ struct GrowthBenchmark: ParsableCommand {
         figures.add("p99.9 ms", fixed(Double(latency.percentile(perThousand: 999)) / 1e6, 2), "")
         figures.add("driver CPU %", fixed(growth.load.driverShare * 100, 0), "")
         figures.add("daemon CPU %", fixed(growth.load.daemonShare * 100, 0), "")
-        figures.add("peak RssAnon while appending, MiB", mebibytes(growth.appendPeakBytes), "512")
-        figures.add("kill -9 to the first append, s", fixed(seconds(growth.restartNanoseconds), 3), "1")
-        figures.add("kill -9 to read models caught up, s", fixed(seconds(growth.catchUpNanoseconds), 3), "")
-        figures.add("peak RssAnon after that, MiB", mebibytes(growth.restartPeakBytes), "512")
+        figures.add(
+            "peak RssAnon while appending, MiB", mebibytes(growth.appendPeakBytes), "\(Self.memoryTargetMebibytes)")
+        figures.add(
+            "start to the first append, s", fixed(seconds(growth.restartNanoseconds), 3), "\(Self.restartTargetSeconds)"
+        )
+        figures.add("start to read models caught up, s", fixed(seconds(growth.catchUpNanoseconds), 3), "")
+        figures.add("peak RssAnon after that, MiB", mebibytes(growth.restartPeakBytes), "\(Self.memoryTargetMebibytes)")
         var files = TextTable("file", "MiB")
         for file in growth.files { files.add(file.name, mebibytes(file.bytes)) }
         return """

@@ -26,6 +26,9 @@ struct LoadResult {
     var daemonShare = 0.0
     /// When each `markEvery` events were answered, in nanoseconds since the start.
     var marks: [UInt64] = []
+    /// Replies that were not results, and the first of them as it came.
+    var errorCount = 0
+    var firstError: String?
 
     var eventsPerSecond: Double { Double(events) * 1e9 / Double(max(nanoseconds, 1)) }
 }
@@ -43,6 +46,18 @@ struct LoadDriver {
     /// - Throws: `BenchError` when a connection fails, when the daemon falls silent, and when any reply was an error; then
     ///   with how many there were and the first of them.
     func run(
+        _ load: Load, markEvery: Int = .max,
+        atMark: (LoadResult) throws(BenchError) -> Void = { _ throws(BenchError) in }
+    ) throws(BenchError) -> LoadResult {
+        let result = try attempt(load, markEvery: markEvery, atMark: atMark)
+        if let firstError = result.firstError {
+            throw BenchError("\(result.errorCount) of \(load.events) replies were errors; the first: \(firstError)")
+        }
+        return result
+    }
+
+    /// As `run`, and leaves it to the caller what errors among the replies mean.
+    func attempt(
         _ load: Load, markEvery: Int = .max,
         atMark: (LoadResult) throws(BenchError) -> Void = { _ throws(BenchError) in }
     ) throws(BenchError) -> LoadResult {
@@ -106,11 +121,8 @@ struct LoadDriver {
         result.driverShare = Double(threadNanoseconds() - driverBefore) / Double(result.nanoseconds)
         result.daemonShare = Double(try daemon.processorNanoseconds() - daemonBefore) / Double(result.nanoseconds)
 
-        let errorCount = connections.reduce(0) { $0 + $1.errorCount }
-        if errorCount > 0 {
-            let first = connections.lazy.compactMap(\.firstError).first ?? ""
-            throw BenchError("\(errorCount) of \(load.events) replies were errors; the first: \(first)")
-        }
+        result.errorCount = connections.reduce(0) { $0 + $1.errorCount }
+        result.firstError = connections.lazy.compactMap(\.firstError).first
         return result
     }
 }
