@@ -33,11 +33,12 @@ struct AppendBenchmark: ParsableCommand {
 
         for number in 1...runs {
             let scratch = try ScratchDirectory(in: common.directory)
+            defer { scratch.remove() }
             try measureDaemon(in: scratch, number, &cases, &catchUp, &circumstances)
             let loop = BareLoop(directory: scratch.path, events: events, leads: common.leads, seed: common.seed)
             for batch in batches {
                 try Interruption.check()
-                tell("run \(number) of \(runs): bare LMDB, \(batch) in each commit")
+                tell("run \(number) of \(runs): bare LMDB, \(grouped(batch)) in a commit")
                 bare[batch, default: Runs()].add(try loop.run(batch: batch))
             }
         }
@@ -74,6 +75,7 @@ struct AppendBenchmark: ParsableCommand {
         _ circumstances: inout Circumstances?
     ) throws(BenchError) {
         let daemon = try DaemonProcess.start(try common.daemonPath(), in: scratch.path)
+        defer { daemon.end() }
         let client = try ControlClient(daemon)
         let models = ReadModels(client: client, daemon: daemon)
         if circumstances == nil { circumstances = try Circumstances(daemonVersion: try client.version()) }

@@ -44,13 +44,14 @@ final class DaemonProcess {
         memory = MemoryWatch(pid: pid)
     }
 
-    deinit {
-        // Only where a benchmark failed: a good one stops its daemon and looks at its exit code.
-        if isRunning {
-            Glibc.kill(pid, SIGKILL)
-            var status: Int32 = 0
-            waitpid(pid, &status, 0)
-        }
+    /// Ends the process if it still runs. For a `defer` right after the start: a good run has stopped its daemon by then, and
+    /// looked at the exit code.
+    func end() {
+        guard isRunning else { return }
+        isRunning = false
+        Glibc.kill(pid, SIGKILL)
+        var status: Int32 = 0
+        waitpid(pid, &status, 0)
     }
 
     /// Opens a connection, waiting until the daemon listens.

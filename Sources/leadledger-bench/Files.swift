@@ -1,7 +1,7 @@
 import Glibc
 
-/// A directory that the benchmark made and removes, with all that is in it.
-final class ScratchDirectory {
+/// A directory that the benchmark makes, and removes with all that is in it: say so in a `defer` right after making it.
+struct ScratchDirectory {
     let path: String
 
     /// Makes one in `parent`, which has to be there. On a real disk: the daemon refuses tmpfs.
@@ -11,8 +11,8 @@ final class ScratchDirectory {
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
-    deinit {
-        // What cannot be removed is left and named.
+    /// What cannot be removed is left and named.
+    func remove() {
         do throws(BenchError) {
             try walk(path) { (entry, isDirectory, _) throws(BenchError) in
                 guard (isDirectory ? rmdir(entry) : unlink(entry)) == 0 else { throw .system("remove \(entry)") }

@@ -32,11 +32,13 @@ struct GrowthBenchmark: ParsableCommand {
     func run() throws {
         Interruption.install()
         let scratch = try ScratchDirectory(in: common.directory)
+        defer { scratch.remove() }
         let executable = try common.daemonPath()
         var growth = Growth()
 
         // 1.
         let first = try DaemonProcess.start(executable, in: scratch.path)
+        defer { first.end() }
         let circumstances = try Circumstances(daemonVersion: try ControlClient(first).version())
         tell("appending \(grouped(events)) events")
         var sliceStart: UInt64 = 0
@@ -57,6 +59,7 @@ struct GrowthBenchmark: ParsableCommand {
         tell("kill -9, and starting again")
         try first.kill()
         let second = try DaemonProcess.start(executable, in: scratch.path)
+        defer { second.end() }
         growth.restartNanoseconds = try appendFirst(to: second)
         tell("the first append was accepted after \(fixed(seconds(growth.restartNanoseconds), 3)) s")
 

@@ -20,7 +20,9 @@ struct ReplayBenchmark: ParsableCommand {
     func run() throws {
         Interruption.install()
         let scratch = try ScratchDirectory(in: common.directory)
+        defer { scratch.remove() }
         let daemon = try DaemonProcess.start(try common.daemonPath(), in: scratch.path)
+        defer { daemon.end() }
         let client = try ControlClient(daemon)
         let circumstances = try Circumstances(daemonVersion: try client.version())
         tell("appending \(grouped(events)) events")
