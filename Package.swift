@@ -75,8 +75,7 @@ let package = Package(
             name: "leadledger", dependencies: ["LeadLedgerClient", "JSON", "Leads", "Schemas", crypto, arguments, yams],
             swiftSettings: houseStyle),
         .executableTarget(
-            name: "leadledger-bench", dependencies: ["LeadLedgerClient", "LMDB", "JSON", arguments],
-            swiftSettings: houseStyle),
+            name: "leadledger-bench", dependencies: ["LMDB", "JSON", arguments], swiftSettings: houseStyle),
 
         // Tests: a folder for each target.
         .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB"], swiftSettings: houseStyle),
@@ -92,6 +91,9 @@ let package = Package(
             name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix], swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON"], swiftSettings: houseStyle),
+        .testTarget(
+            name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
+            swiftSettings: houseStyle),
     ],
     cxxLanguageStandard: .cxx17
 )
