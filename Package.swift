@@ -92,6 +92,14 @@ let package = Package(
             name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix], swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON"], swiftSettings: houseStyle),
+
+        // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.
+        .target(name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: houseStyle),
+        .target(name: "CNoSync", dependencies: ["CLMDB"], path: "Tests/PlantedDaemon/CNoSync"),
+        .executableTarget(
+            name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],
+            path: "Tests/PlantedDaemon/leadledgerd-planted", swiftSettings: houseStyle),
+        .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ],
     cxxLanguageStandard: .cxx17
 )
