@@ -163,7 +163,8 @@ package enum DurableFiles {
         try FileError.check("delete", path) { rmdir(path) }
     }
 
-    private static func names(in directory: String) throws(FileError) -> [String] {
+    /// What is in a directory, sorted.
+    package static func names(in directory: String) throws(FileError) -> [String] {
         guard let stream = opendir(directory) else {
             throw FileError(operation: "list", path: directory, code: errno)
         }

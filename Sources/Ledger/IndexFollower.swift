@@ -76,12 +76,12 @@ final class IndexFollower: @unchecked Sendable {
 
     private func run() {
         let interval = configuration.indexCommitInterval.nanoseconds
-        var readersChecked = Clock.monotonicNanoseconds()
+        var readersChecked = MonotonicClock.nanoseconds()
         var wakeAt = readersChecked + interval
         while true {
-            let before = Clock.monotonicNanoseconds()
+            let before = MonotonicClock.nanoseconds()
             if before < wakeAt { doorbell.wait(nanoseconds: wakeAt - before) }
-            let now = Clock.monotonicNanoseconds()
+            let now = MonotonicClock.nanoseconds()
             let (isStopping, isFlushWanted) = order.withLock { order in
                 defer { order.isFlushWanted = false }
                 return (order.isStopping, order.isFlushWanted)

@@ -92,7 +92,7 @@ final class LogStore: Sendable {
         _ body: (RecordView, LeafHash) throws -> Bool
     ) throws -> UInt64 {
         guard limit > 0 else { return from }
-        let deadline = milliseconds.map { Clock.monotonicNanoseconds() + $0 * 1_000_000 }
+        let deadline = milliseconds.map { MonotonicClock.nanoseconds() + $0 * 1_000_000 }
         let transaction: ReadTransaction
         var position = from
         var bytes = 0
@@ -107,7 +107,7 @@ final class LogStore: Sendable {
                 position += 1
                 bytes += found.value.count
                 guard try body(view, hash), position - from < limit, bytes < bytesMax else { return position }
-                if let deadline, position & 63 == 0, Clock.monotonicNanoseconds() > deadline { return position }
+                if let deadline, position & 63 == 0, MonotonicClock.nanoseconds() > deadline { return position }
                 record = try recordCursor.next()
                 leaf = try leafCursor.next()
             }

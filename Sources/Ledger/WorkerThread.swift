@@ -3,7 +3,7 @@ import Synchronization
 
 /// A thread of our own, for work that blocks: it has no place on the cooperative pool.
 // Sendable: the handle is set before `start` returns and read by `join` alone.
-final class WorkerThread: @unchecked Sendable {
+package final class WorkerThread: @unchecked Sendable {
     private var handle = pthread_t()
 
     private final class Body {
@@ -11,12 +11,16 @@ final class WorkerThread: @unchecked Sendable {
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
-    /// Starts `run` on a new thread called `name` (at most 15 bytes).
-    static func start(_ name: String, _ run: @escaping @Sendable () -> Void) throws(LedgerError) -> WorkerThread {
+    /// Starts `run` on a new thread called `name` (at most 15 bytes), which yields to others by `niceness`.
+    package static func start(
+        _ name: String, niceness: Int32 = 0, _ run: @escaping @Sendable () -> Void
+    ) throws(LedgerError) -> WorkerThread {
         let thread = WorkerThread()
         let body = Unmanaged.passRetained(
             Body {
                 setName(name)
+                // On Linux this is the calling thread alone; lowering one's own priority cannot fail.
+                if niceness > 0 { _ = nice(niceness) }
                 run()
             })
         let code = pthread_create(
@@ -42,17 +46,17 @@ final class WorkerThread: @unchecked Sendable {
     }
 
     /// Waits for its end. Once.
-    func join() { pthread_join(handle, nil) }
+    package func join() { pthread_join(handle, nil) }
 }
 
 /// Wakes one thread that waits. It rings until somebody has waited; more rings before that make no difference.
 // Sendable: `isRung` is touched only under `mutex`.
-final class Doorbell: @unchecked Sendable {
+package final class Doorbell: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let condition: UnsafeMutablePointer<pthread_cond_t>
     private var isRung = false
 
-    init() {
+    package init() {
         mutex = .allocate(capacity: 1)
         mutex.initialize(to: pthread_mutex_t())
         pthread_mutex_init(mutex, nil)
@@ -73,14 +77,14 @@ final class Doorbell: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func ring() {
+    package func ring() {
         pthread_mutex_lock(mutex)
         isRung = true
         pthread_mutex_unlock(mutex)
         pthread_cond_signal(condition)
     }
 
-    func wait() {
+    package func wait() {
         pthread_mutex_lock(mutex)
         while !isRung { pthread_cond_wait(condition, mutex) }
         isRung = false
@@ -88,8 +92,10 @@ final class Doorbell: @unchecked Sendable {
     }
 
     /// Waits for a ring, at most so long.
-    func wait(nanoseconds: UInt64) {
-        let end = Clock.monotonicNanoseconds() + nanoseconds
+    package func wait(nanoseconds: UInt64) { wait(until: MonotonicClock.nanoseconds() + nanoseconds) }
+
+    /// Waits for a ring, at most until an instant of the monotonic clock.
+    package func wait(until end: UInt64) {
         var deadline = timespec(tv_sec: Int(end / 1_000_000_000), tv_nsec: Int(end % 1_000_000_000))
         pthread_mutex_lock(mutex)
         while !isRung, pthread_cond_timedwait(condition, mutex, &deadline) != ETIMEDOUT {}
@@ -98,8 +104,9 @@ final class Doorbell: @unchecked Sendable {
     }
 }
 
-enum Clock {
-    static func monotonicNanoseconds() -> UInt64 {
+/// Time for deadlines: since some start, never set back.
+package enum MonotonicClock {
+    package static func nanoseconds() -> UInt64 {
         var now = timespec()
         clock_gettime(CLOCK_MONOTONIC, &now)
         return UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec)
@@ -107,7 +114,7 @@ enum Clock {
 }
 
 extension Duration {
-    var nanoseconds: UInt64 {
+    package var nanoseconds: UInt64 {
         let (seconds, attoseconds) = components
         return UInt64(max(seconds, 0)) * 1_000_000_000 + UInt64(max(attoseconds, 0) / 1_000_000_000)
     }

@@ -141,8 +141,9 @@ final class ModelBuild: Sendable {
         let environment = cache.environment
         var transaction = try environment.beginWrite()
         // B1.
-        precondition(try Self.number("progress", meta, in: transaction) ?? 0 == start, "another writer follows with this build")
-        let deadline = monotonicNanoseconds() + batch.nanosecondsMax
+        let stored = try Self.number("progress", meta, in: transaction) ?? 0
+        precondition(stored == start, "another writer follows with this build")
+        let deadline = MonotonicClock.nanoseconds() + batch.nanosecondsMax
         var next = start
         var bytes = 0
         while next - start < UInt64(eventsMax) {
@@ -150,7 +151,7 @@ final class ModelBuild: Sendable {
             next = try readSlice(
                 batch, from: next, limit: eventsMax - Int(next - start), bytes: &bytes, in: &transaction)
             if next == before || bytes >= ProjectionLimits.batchBytesMax || batch.isWanted(next)
-                || monotonicNanoseconds() > deadline
+                || MonotonicClock.nanoseconds() > deadline
             {
                 break
             }
@@ -180,12 +181,13 @@ final class ModelBuild: Sendable {
             from: Position(rawValue: from), limit: limit, maxBytes: ProjectionLimits.batchBytesMax - bytes
         ) { record in
             bytes += record.whole.count
-            do throws(BadEvent) {
-                guard let event = try ProjectedEvent(record, scratch: batch.scratch) else { return true }
-                do {
+            do {
+                if let event = try ProjectedEvent(record, scratch: batch.scratch) {
                     try projection.apply(event, in: &transaction)
-                } catch let error as BadEvent { throw error }
-            } catch { throw Stopped(position: record.position.rawValue, reason: error.reason) }
+                }
+            } catch let error as BadEvent {
+                throw Stopped(position: record.position.rawValue, reason: error.reason)
+            }
             return true
         }.rawValue
     }

@@ -1,4 +1,4 @@
-package import LMDB
+import LMDB
 package import Ledger
 
 /// Why a read model could not do something.

@@ -1,4 +1,4 @@
-package import LMDB
+import LMDB
 package import Ledger
 
 /// A read model at one position: what queries read. They are extensions of it, beside each model.

@@ -95,9 +95,10 @@ struct WinStack: Sendable {
     /// Gives the newest win the amount of a `won_revised`.
     @discardableResult
     func revise(_ event: ProjectedEvent, lead: StreamKey, in transaction: inout WriteTransaction) throws -> Win {
-        guard var (number, win) = try newest(of: lead, in: transaction) else {
+        guard let (number, before) = try newest(of: lead, in: transaction) else {
             throw BadEvent("there is no win to revise")
         }
+        var win = before
         win.amount = try event.data().amount()
         try put(win, lead, number, in: &transaction)
         return win

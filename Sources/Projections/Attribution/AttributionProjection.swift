@@ -1,3 +1,4 @@
+import JSON
 package import LMDB
 import Leads
 import Ledger

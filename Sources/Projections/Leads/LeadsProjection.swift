@@ -197,5 +197,5 @@ extension LeadState? {
 }
 
 extension UnsafeRawBufferPointer {
-    static let empty = UnsafeRawBufferPointer(start: nil, count: 0)
+    static var empty: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
 }

@@ -1,0 +1,390 @@
+package import Ledger
+import LMDB
+import Synchronization
+
+/// One read model: the build that answers, at times another that is built beside it, and who waits for them.
+///
+/// ```
+///            events                      answers
+///   log ------------> leads@1.3  ----------------->  queries
+///    |                                   ^
+///    +--------------> leads@1.4  - - - - +   takes over when it is whole and as far as the other,
+///                                            and the directory of 1.3 goes
+/// ```
+///
+/// Invariants:
+/// - M1: answers never go back: a build takes over only at or beyond the progress of the one before, and while a commit is
+///   published nobody takes over.
+/// - M2: a build that is not in ACTIVE is one that never answered, or no longer does; the next start removes it.
+final class ReadModel: Sendable {
+    let type: any Projection.Type
+    private let directory: String
+    private let source: any EventSource
+    private let configuration: ProjectionConfiguration
+    private let actives: ActiveFile
+
+    private struct State {
+        var active: ModelWorker
+        var rebuild = RebuildState.none
+        var lastNumber: Int
+        var waiters: [Waiter] = []
+        var lastToken: UInt64 = 0
+        var rebuildWaiters: [RebuildWaiter] = []
+        /// Whether a build that broke was already replaced once without anybody asking.
+        var hasMendedItself = false
+        var isStopping = false
+    }
+
+    private enum RebuildState {
+        case none
+        case beingMade
+        case running(ModelWorker)
+
+        var worker: ModelWorker? {
+            if case .running(let worker) = self { worker } else { nil }
+        }
+    }
+
+    private struct Waiter {
+        var token: UInt64
+        var position: UInt64
+        var body: @Sendable () -> Void
+    }
+
+    typealias RebuildWaiter = @Sendable (Result<Position, ProjectionError>) -> Void
+
+    // Set once, right after the first worker has been made with hooks that lead here.
+    private let state: Mutex<State?> = Mutex(nil)
+    /// M1: held for each commit with its publishing, and for a switch.
+    private let publishing = Mutex(())
+    /// The lowest position that somebody waits for.
+    private let wanted = Atomic<UInt64>(.max)
+
+    /// Opens the build that ACTIVE names, or begins the model's first.
+    init(
+        _ type: any Projection.Type, in directory: String, source: any EventSource,
+        configuration: ProjectionConfiguration, actives: ActiveFile
+    ) throws(ProjectionError) {
+        self.type = type
+        self.directory = directory
+        self.source = source
+        self.configuration = configuration
+        self.actives = actives
+        let known = actives[type.name]
+        let number = known.map { $0.version == type.version ? $0.number : $0.number + 1 } ?? 1
+        let build = try ModelBuild(type, number: number, in: directory, source: source, configuration: configuration)
+        let worker = makeWorker(build)
+        state.withLock { $0 = State(active: worker, lastNumber: number) }
+        if known != build.name {
+            do throws(FileError) { try actives.set(build.name) } catch { throw ProjectionError(error) }
+        }
+    }
+
+    private func makeWorker(_ build: ModelBuild) -> ModelWorker {
+        ModelWorker(
+            build: build, target: source.end, source: source, configuration: configuration,
+            hooks: ModelWorker.Hooks(
+                // The model stays until its workers have ended; weak, since it holds them.
+                isWanted: { [weak self] in self?.isWanted($0) ?? false },
+                committing: { [weak self] body in try self?.publishing.withLock { _ in try body() } },
+                afterTurn: { [weak self] in self?.turnEnded(of: $0) },
+                onBroken: { [weak self] in self?.broke($0) },
+                onStopped: { [weak self] in self?.stopped($0, because: $1) }))
+    }
+
+    /// The state is there from the end of `init` on.
+    private func with<R, E: Error>(_ body: (inout State) throws(E) -> R) throws(E) -> R {
+        try state.withLock { state throws(E) in
+            guard state != nil else { preconditionFailure("a read model is used before it is made") }
+            return try body(&state!)
+        }
+    }
+
+    func start() throws(ProjectionError) { try with { $0.active }.start() }
+
+    /// Ends the threads. What waits is dropped. Then, when no snapshot is open any more, `close()`.
+    func stop() {
+        let workers = with { state in
+            state.isStopping = true
+            state.waiters = []
+            return [state.active, state.rebuild.worker].compactMap { $0 }
+        }
+        for worker in workers { worker.stop() }
+        for worker in workers { worker.join() }
+        tellRebuildWaiters(.failure(stopping))
+    }
+
+    /// Closes cleanly, so that the next start believes the build. One that failed is left to the STATE rule.
+    func close() {
+        let (active, rebuild) = with { ($0.active, $0.rebuild.worker) }
+        if case .broken = active.condition {
+            active.build.cache.environment.close()
+        } else {
+            // An error leaves STATE open: kept within this boot, else made anew. Nothing is lost.
+            try? active.build.cache.closeCleanly()
+        }
+        rebuild?.build.cache.environment.close()
+    }
+
+    /// The log has grown. Called by the appender.
+    func notice(end: UInt64) {
+        let (active, rebuild) = with { ($0.active, $0.rebuild.worker) }
+        active.notice(end: end)
+        rebuild?.notice(end: end)
+    }
+
+    // MARK: Answering
+
+    /// The build that answers.
+    func answering() throws(ProjectionError) -> ModelBuild {
+        let (active, rebuild) = with { ($0.active, $0.rebuild.worker) }
+        var isBroken = false
+        if case .broken = active.condition { isBroken = true }
+        if active.build.isWhole.load(ordering: .acquiring), !isBroken { return active.build }
+        let worker = isBroken ? rebuild ?? active : active
+        throw ProjectionError(
+            .rebuilding, worker.condition.reason ?? "the read model is being built from the log", model: type.name,
+            progress: Position(rawValue: worker.build.progress.load(ordering: .relaxed)), target: worker.target)
+    }
+
+    /// Calls `body` once, when all events below `position` are in what answers; at once where they are.
+    /// - Returns: what `cancelWait(_:)` takes.
+    func whenReached(_ position: Position, _ body: @escaping @Sendable () -> Void) -> UInt64 {
+        let (token, worker, isThere) = with { state in
+            state.lastToken += 1
+            let isThere = state.active.build.progress.load(ordering: .acquiring) >= position.rawValue
+            if !isThere {
+                state.waiters.append(Waiter(token: state.lastToken, position: position.rawValue, body: body))
+                setWanted(state)
+            }
+            return (state.lastToken, state.active, isThere)
+        }
+        if isThere { body() } else { worker.ring() }
+        return token
+    }
+
+    func cancelWait(_ token: UInt64) {
+        with { state in
+            state.waiters.removeAll { $0.token == token }
+            setWanted(state)
+        }
+    }
+
+    private func isWanted(_ position: UInt64) -> Bool { wanted.load(ordering: .acquiring) <= position }
+
+    private func setWanted(_ state: State) {
+        wanted.store(state.waiters.lazy.map(\.position).min() ?? .max, ordering: .releasing)
+    }
+
+    private func turnEnded(of worker: ModelWorker) {
+        switchIfReady(to: worker)
+        guard wanted.load(ordering: .relaxed) != .max else { return }
+        let reached = with { state -> [Waiter] in
+            let progress = state.active.build.progress.load(ordering: .acquiring)
+            let reached = state.waiters.filter { $0.position <= progress }
+            state.waiters.removeAll { $0.position <= progress }
+            setWanted(state)
+            return reached
+        }
+        for waiter in reached { waiter.body() }
+    }
+
+    // MARK: Rebuilding
+
+    struct Rebuild {
+        var from: Int
+        var build: Int
+        var target: Position
+    }
+
+    /// Begins a build beside the one that answers.
+    ///
+    /// - Parameter onEnd: told the position at which the new build took over, or why it did not.
+    func rebuild(onEnd: RebuildWaiter? = nil) throws(ProjectionError) -> Rebuild {
+        // 1. One at a time; one that came to nothing makes way.
+        let (number, from, failed) = try with { state throws(ProjectionError) in
+            guard !state.isStopping else { throw stopping }
+            var failed: ModelWorker?
+            switch state.rebuild {
+            case .none: break
+            case .running(let worker) where worker.condition.isOver: failed = worker
+            case .beingMade, .running:
+                throw ProjectionError(.rebuildRunning, "a rebuild is under way", model: type.name)
+            }
+            state.rebuild = .beingMade
+            state.lastNumber += 1
+            if let onEnd { state.rebuildWaiters.append(onEnd) }
+            return (state.lastNumber, state.active.build.name.number, failed)
+        }
+        if let failed {
+            failed.join()
+            discard(failed.build)
+        }
+        // 2. Its environment, then its thread.
+        do throws(ProjectionError) {
+            let build = try ModelBuild(
+                type, number: number, in: directory, source: source, configuration: configuration)
+            let worker = makeWorker(build)
+            let isStopping = with { state in
+                state.rebuild = .running(worker)
+                return state.isStopping
+            }
+            if isStopping { throw stopping }
+            try worker.start()
+            return Rebuild(from: from, build: number, target: worker.target)
+        } catch {
+            with { if !$0.isStopping { $0.rebuild = .none } }
+            tellRebuildWaiters(.failure(error))
+            throw error
+        }
+    }
+
+    private var stopping: ProjectionError {
+        ProjectionError(.stopping, "the daemon is stopping", model: type.name)
+    }
+
+    private func tellRebuildWaiters(_ outcome: Result<Position, ProjectionError>) {
+        let waiters = with { state in
+            defer { state.rebuildWaiters = [] }
+            return state.rebuildWaiters
+        }
+        for waiter in waiters { waiter(outcome) }
+    }
+
+    /// M1: the build that is whole takes over where it has come as far as the one that answers.
+    private func switchIfReady(to worker: ModelWorker) {
+        guard worker.build.isWhole.load(ordering: .relaxed), with({ $0.rebuild.worker === worker }) else { return }
+        let replaced: ModelWorker?
+        do throws(FileError) {
+            replaced = try publishing.withLock { _ throws(FileError) in
+                let progress = worker.build.progress.load(ordering: .relaxed)
+                let active = with { $0.active }
+                guard progress >= active.build.progress.load(ordering: .relaxed) else { return nil }
+                // The file first: after a crash between the two, the next start takes the new build.
+                try actives.set(worker.build.name)
+                with { state in
+                    state.active = worker
+                    state.rebuild = .none
+                    state.hasMendedItself = false
+                }
+                return active
+            }
+        } catch {
+            // Every turn tries again.
+            return worker.pause(because: "it cannot take over: \(error)")
+        }
+        guard let replaced else { return }
+        replaced.stop()
+        replaced.join()
+        discard(replaced.build)
+        tellRebuildWaiters(.success(Position(rawValue: worker.build.progress.load(ordering: .relaxed))))
+    }
+
+    /// Removes what a build left; where that fails, the next start does it (M2).
+    private func discard(_ build: ModelBuild) { try? build.remove() }
+
+    /// The environment of a build has failed. If it was the one that answers, another is made, once without being asked.
+    private func broke(_ worker: ModelWorker) {
+        let mends = with { state in
+            guard state.active === worker, !state.hasMendedItself, !state.isStopping else { return false }
+            state.hasMendedItself = true
+            return true
+        }
+        if mends {
+            // What speaks against it now, whoever asks for a rebuild is told.
+            _ = try? rebuild()
+        } else {
+            stopped(worker, because: worker.condition.reason ?? "")
+        }
+    }
+
+    private func stopped(_ worker: ModelWorker, because reason: String) {
+        guard with({ $0.rebuild.worker === worker }) else { return }
+        tellRebuildWaiters(.failure(ProjectionError(.io, "the rebuild has stopped: \(reason)", model: type.name)))
+    }
+
+    // MARK: Status
+
+    var status: ProjectionStatus {
+        let (active, rebuild) = with { ($0.active, $0.rebuild.worker) }
+        let progress = active.build.progress.load(ordering: .acquiring)
+        let end = source.end.rawValue
+        let state: ProjectionStatus.State =
+            switch active.condition {
+            case .following: active.build.isWhole.load(ordering: .acquiring) ? .live : .rebuilding
+            case .paused: .paused
+            case .stopped: .stopped
+            case .broken: rebuild == nil ? .stopped : .rebuilding
+            }
+        return ProjectionStatus(
+            name: type.name, version: type.version, build: active.build.name.number, fingerprint: type.fingerprint,
+            position: Position(rawValue: progress), lag: end > progress ? end - progress : 0, state: state,
+            reason: active.condition.reason, origin: active.build.origin, rebuild: rebuild.map { RebuildStatus($0) })
+    }
+}
+
+/// How a read model is.
+package struct ProjectionStatus: Sendable {
+    package enum State: String, Sendable { case live, rebuilding, paused, stopped }
+
+    package var name: String
+    package var version: Int
+    package var build: Int
+    package var fingerprint: String
+    package var position: Position
+    /// Events of the log that are not in yet.
+    package var lag: UInt64
+    package var state: State
+    /// Why it is paused or stopped.
+    package var reason: String?
+    /// Whether it was found as it was left, or made anew when the daemon started.
+    package var origin: CacheEnvironment.Origin
+    package var rebuild: RebuildStatus?
+}
+
+package struct RebuildStatus: Sendable {
+    package var build: Int
+    package var position: Position
+    package var target: Position
+    /// Since it began; nil before the first commit.
+    package var eventsPerSecond: Double?
+    package var secondsLeft: Double?
+    package var reason: String?
+
+    init(_ worker: ModelWorker) {
+        let progress = worker.build.progress.load(ordering: .acquiring)
+        build = worker.build.name.number
+        position = Position(rawValue: progress)
+        target = worker.target
+        reason = worker.condition.reason
+        let seconds = Double(MonotonicClock.nanoseconds() - worker.startedAt) / 1e9
+        guard progress > worker.startedFrom, seconds > 0 else { return }
+        let rate = Double(progress - worker.startedFrom) / seconds
+        eventsPerSecond = rate
+        secondsLeft = target > position ? Double(target.rawValue - progress) / rate : 0
+    }
+}
+
+/// The builds that answer, for all models: they share one file.
+final class ActiveFile: Sendable {
+    private let directory: String
+    private let builds: Mutex<ActiveBuilds>
+
+    init(in directory: String) throws(FileError) {
+        self.directory = directory
+        builds = Mutex(try ActiveBuilds(in: directory))
+    }
+
+    subscript(model: String) -> BuildName? { builds.withLock { $0[model] } }
+
+    var names: [BuildName] { builds.withLock { $0.names } }
+
+    func set(_ name: BuildName) throws(FileError) {
+        try builds.withLock { builds throws(FileError) in
+            var changed = builds
+            changed.set(name)
+            try changed.write(in: directory)
+            builds = changed
+        }
+    }
+}
