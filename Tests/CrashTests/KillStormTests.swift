@@ -118,12 +118,7 @@ private struct Storm {
             """, toFile: small)
         let daemon = try place.serve()
         let client = try place.connect()
-        for lead in StormWriter.sharedLeads {
-            try client.ask(
-                "append",
-                #"{"events":[{"id":"first","source":"urn:storm:setup","type":"lead.captured","subject":"\#(lead)","data":{"channel":"fair"}}]}"#
-            )
-        }
+        for lead in StormWriter.sharedLeads { try client.ask("append", StormWriter.setupParams(lead)) }
         try daemon.process.killAndWait()
     }
 
@@ -184,7 +179,7 @@ private struct Storm {
         }
 
         // What was read round by round is what stands there now.
-        let again = try Self.readLog(from: 0, place)
+        let again = try place.connect().readLog()
         if again.count != history.entries.count || zip(again, history.entries).contains(where: { $0 != $1.text }) {
             ownFaults.append("the log read again from its beginning differs from what was read before")
         }
@@ -201,7 +196,7 @@ private struct Storm {
     // MARK: Comparing
 
     private mutating func compareLog() throws {
-        for event in try Self.readLog(from: history.entries.count, place) { history.read(event) }
+        for event in try place.connect().readLog(from: history.entries.count) { history.read(event) }
         for writer in writers {
             for unit in writer.takeAnswered() {
                 switch unit.outcome {
@@ -211,19 +206,6 @@ private struct Storm {
                 }
             }
             writer.look(in: &history)
-        }
-    }
-
-    private static func readLog(from start: Int, _ place: LedgerPlace) throws -> [JSONTree] {
-        let client = try place.connect()
-        var events: [JSONTree] = []
-        while true {
-            let page = try client.ask("log.read", #"{"from":\#(start + events.count),"limit":10000}"#)
-            events += page["events"].elements
-            guard let head = page["head"].integer, start + events.count < head else { return events }
-            if page["events"].elements.isEmpty {
-                throw TimedOut("events at \(start + events.count) before head \(head)")
-            }
         }
     }
 
@@ -240,7 +222,7 @@ private struct Storm {
             let answer = try client.ask("lead.get", #"{"lead":"\#(lead)"}"#)
             if let difference = plain.difference(answer["lead"], lead) { ownFaults.append("\(lead): \(difference)") }
         }
-        try waitForModels(client)
+        try client.waitForModels(at: history.entries.count)
         let queue = try client.ask("queue.list", #"{"limit":1}"#)
         let funnel = try client.ask("report.funnel", #"{"by":"channel"}"#)["total"]
         let attribution = try client.ask("report.attribution", #"{"by":"channel"}"#)["totals"][0]
@@ -250,34 +232,11 @@ private struct Storm {
         expect("conversions", attribution["conversions"].integer ?? 0, plain.wins)
         expect("won amount", attribution["value"].integer ?? 0, plain.wonAmount)
         guard thoroughly else { return }
-        let before = try allAnswers(client, leads: Array(sample))
-        for model in ["leads", "queue", "funnel", "attribution"] {
+        let before = try client.answers(about: Array(sample))
+        for model in LineClient.modelNames {
             try client.ask("projection.rebuild", #"{"name":"\#(model)","wait":true}"#)
         }
-        let after = try allAnswers(client, leads: Array(sample))
-        for (question, answer) in before where after[question] != answer {
-            ownFaults.append("\(question) said \(answer) before the rebuild and \(after[question] ?? .absent) after it")
-        }
-    }
-
-    private func waitForModels(_ client: LineClient) throws {
-        try Monotonic.wait(for: "the read models to reach \(history.entries.count)") {
-            let models = try client.ask("projection.list")["projections"].elements
-            return models.count == 4 && models.allSatisfy { $0["position"].integer == history.entries.count }
-        }
-    }
-
-    private func allAnswers(_ client: LineClient, leads: [String]) throws -> [String: JSONTree] {
-        let instant = #""as_of":"2100-01-01T00:00:00Z""#
-        var questions = [
-            ("queue.list", #"{"limit":10000,\#(instant)}"#), ("report.funnel", #"{"by":"channel",\#(instant)}"#),
-            ("report.funnel", #"{"by":"channel","mode":"flow",\#(instant)}"#),
-            ("report.attribution", #"{"by":"channel","models":["first","last","linear"]}"#),
-        ]
-        questions += leads.map { ("lead.get", #"{"lead":"\#($0)"}"#) }
-        return Dictionary(
-            try questions.map { ("\($0.0) \($0.1)", try client.ask($0.0, $0.1)) },
-            uniquingKeysWith: { first, _ in first })
+        ownFaults += differences(before, try client.answers(about: Array(sample)))
     }
 
     /// told-for-ever, for every unit that was ever acknowledged: leaf hashes and recorded times included.

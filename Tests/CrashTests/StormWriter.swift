@@ -25,7 +25,12 @@ final class StormWriter: @unchecked Sendable {
 
     /// Units on their way at once.
     private static let window = 24
+    /// Leads that every writer writes to; captured before the storm with `setupParams`.
     static let sharedLeads = (0..<40).map { "shared-\($0)" }
+
+    static func setupParams(_ lead: String) -> String {
+        #"{"events":[{"id":"first","source":"urn:storm:setup","type":"lead.captured","subject":"\#(lead)","data":{"channel":"fair"}}]}"#
+    }
 
     init(number: Int, seed: UInt64, acknowledged: AcknowledgedHead) {
         self.number = number
