@@ -1,3 +1,6 @@
+import Control
+import Ledger
+import Projections
 import Yams
 
 // Configuration: what an operator may set, from flags over the file over the defaults. The file is YAML; a key that is not
@@ -29,7 +32,7 @@ package struct Configuration: Sendable, Equatable {
     /// Connections in all.
     package var connectionsMax = 256
     /// Seconds after which an idle connection is closed; 0 = never.
-    package var idleSeconds = 0
+    package var idleSeconds = 3_600
 
     package init(dataDirectory: String, socketPath: String? = nil, isTest: Bool = false) {
         self.dataDirectory = dataDirectory
@@ -39,11 +42,50 @@ package struct Configuration: Sendable, Equatable {
     }
 }
 
+// What each part of the daemon takes from the settings.
+extension Configuration {
+    var log: LogConfiguration {
+        var log = LogConfiguration()
+        log.logMapBytes = Int(logMapBytes)
+        log.indexMapBytes = Int(cacheMapBytes)
+        log.spaceStepBytes = Int(allocationStepBytes)
+        log.indexCommitEvents = indexCommitEvents
+        log.indexCommitInterval = .milliseconds(indexCommitMilliseconds)
+        log.mayUseTmpfs = isTest
+        return log
+    }
+
+    var projections: ProjectionConfiguration {
+        var projections = ProjectionConfiguration()
+        projections.mapBytes = Int(cacheMapBytes)
+        projections.spaceStepBytes = Int(allocationStepBytes)
+        projections.commitEvents = modelCommitEvents
+        projections.commitInterval = .milliseconds(modelCommitMilliseconds)
+        projections.mayUseTmpfs = isTest
+        return projections
+    }
+
+    var wire: WireLimits {
+        var wire = WireLimits()
+        // Room is left for an operator to look.
+        wire.connectionsPerUserMax = max(1, connectionsMax - (wire.connectionsMax - wire.connectionsPerUserMax))
+        wire.connectionsMax = connectionsMax
+        // A hundred years are never.
+        wire.idleTimeMax = .seconds(idleSeconds == 0 ? 3_155_760_000 : idleSeconds)
+        return wire
+    }
+}
+
 /// A configuration file that cannot be used: where, what, and what would do.
 package struct ConfigurationError: Error, CustomStringConvertible, Equatable {
     package var place: String
     package var reason: String
     package var description: String { "\(place): \(reason)" }
+
+    package init(place: String, reason: String) {
+        self.place = place
+        self.reason = reason
+    }
 }
 
 extension Configuration {

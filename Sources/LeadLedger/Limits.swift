@@ -3,19 +3,6 @@
 
 /// The bounds that the command and query handlers keep.
 package enum Limits {
-    /// Bytes of an event's record, trailer included. A tlog bundle frames an entry with a 16-bit length, and LMDB
-    /// values far above a page get slow; 60 KiB leaves room for both.
-    package static let recordBytesMax = 60 * 1024
-
-    /// Events in one unit. A unit is checked whole on the appender thread while others wait behind it.
-    package static let unitEventsMax = 1_000
-
-    /// Bytes of a lead id or an event id: they are stored in the clear for ever and length-prefixed with one byte.
-    package static let identifierBytesMax = 128
-
-    /// Bytes of an envelope's `source`, which may be a URI.
-    package static let sourceBytesMax = 255
-
     /// Microseconds that an event's `time` may be ahead of the daemon's clock: two machines' clocks differ, but an
     /// hour is a mistake (SEMANTICS 3).
     package static let futureToleranceMicroseconds: Int64 = 5 * 60 * 1_000_000
@@ -43,6 +30,13 @@ package enum Limits {
 
     /// Seconds between heartbeats of a subscription that has nothing to say.
     package static let heartbeatSeconds: Int64 = 5
+
+    /// Milliseconds that `lead.get` waits for the leads read model to have what was stored of the lead before: it commits
+    /// at once when somebody waits, so only one that cannot follow takes longer.
+    package static let freshnessMilliseconds: Int64 = 2_000
+
+    /// Seconds that replies which are owed have to get out when the daemon stops.
+    package static let farewellSeconds: Int64 = 5
 
     /// Threads that read the log and the read models for queries: reads may wait for the disk, event loops may not.
     package static let readerThreads = 2

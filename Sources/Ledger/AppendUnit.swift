@@ -117,6 +117,13 @@ package final class AppendUnit: @unchecked Sendable {
     /// The stream of event `index`.
     package func streamKey(ofEvent index: Int) -> StreamKey { slots[index].key }
 
+    /// The subject of event `index`, in the unit's memory.
+    package func subject(ofEvent index: Int) -> UnsafeRawBufferPointer { record(index).subject }
+
+    package func type(ofEvent index: Int) -> UInt8 { slots[index].type }
+
+    package func expectedVersion(_ index: Int) -> ExpectedVersion { expectations[index].expected }
+
     // MARK: Building
 
     /// Begins an event. What the draft says that no record can hold, `endEvent()` refuses.

@@ -57,6 +57,14 @@ package final class CacheEnvironment: Sendable {
         case kept
         /// Empty, for this reason.
         case created(Reason)
+
+        /// As `status` says it: `kept`, or `created:` and the reason.
+        package var word: String {
+            switch self {
+            case .kept: "kept"
+            case .created(let reason): "created:" + reason.word
+            }
+        }
     }
 
     package enum Reason: Equatable, Sendable {
@@ -70,6 +78,20 @@ package final class CacheEnvironment: Sendable {
         case otherFile
         case progressBeyondLog
         case unreadable(String)
+
+        var word: String {
+            switch self {
+            case .absent: "absent"
+            case .stateMissing: "state_missing"
+            case .stateUnreadable: "state_unreadable"
+            case .otherLedger: "other_ledger"
+            case .otherFingerprint: "other_fingerprint"
+            case .otherBoot: "other_boot"
+            case .otherFile: "other_file"
+            case .progressBeyondLog: "progress_beyond_log"
+            case .unreadable: "unreadable"
+            }
+        }
     }
 
     package let environment: Environment

@@ -26,11 +26,11 @@ struct Check: ParsableCommand {
         for environment in parts.environments {
             findings += checkInChild(environment)
         }
-        for finding in findings { print(finding.line) }
+        for finding in findings { say(finding.line) }
         withExtendedLifetime(parts) {}
-        fputs(
+        remark(
             "checked \(parts.environments.count) environments: "
-                + (findings.isEmpty ? "clean\n" : "\(findings.count) findings\n"), stderr)
+                + (findings.isEmpty ? "clean" : "\(findings.count) findings"))
         if !findings.isEmpty { throw ExitCode(1) }
     }
 
@@ -71,9 +71,7 @@ struct CheckEnvironment: ParsableCommand {
         var found = false
         DirectoryCheck.walk(environment, directory: data, isTest: test) { finding in
             found = true
-            print(finding.line)
-            // A later page may crash this process: what was found must be out by then.
-            fflush(stdout)
+            say(finding.line)
         }
         if found { throw ExitCode(1) }
     }
@@ -89,7 +87,9 @@ private struct ChildError: Error, CustomStringConvertible {
 /// report is seen.
 private func runSelf(_ arguments: [String]) throws(ChildError) -> (output: String, status: Int32) {
     var ends: [Int32] = [0, 0]
-    guard pipe2(&ends, O_CLOEXEC) == 0 else { throw ChildError(operation: "pipe2", code: errno) }
+    guard pipe(&ends) == 0 else { throw ChildError(operation: "pipe", code: errno) }
+    // The child gets the writing end as its stdout alone, or the reading here would never end.
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }

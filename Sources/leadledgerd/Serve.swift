@@ -62,8 +62,3 @@ struct Serve: ParsableCommand {
         return String(decoding: bytes, as: UTF8.self)
     }
 }
-
-/// Says on stderr why the program ends.
-func complain(_ text: String) {
-    fputs("leadledgerd: \(text)\n", stderr)
-}

@@ -45,9 +45,9 @@ struct EventIntake {
         }
 
         // 3.
-        try check(subject, "subject", bytesMax: Limits.identifierBytesMax, index)
-        try check(source, "source", bytesMax: Limits.sourceBytesMax, index)
-        try check(id, "id", bytesMax: Limits.identifierBytesMax, index)
+        try check(subject, "subject", bytesMax: LedgerLimits.identifierBytesMax, index)
+        try check(source, "source", bytesMax: LedgerLimits.shortTextBytesMax, index)
+        try check(id, "id", bytesMax: LedgerLimits.identifierBytesMax, index)
 
         // 4.
         var occurredAt: Int64?
@@ -88,7 +88,7 @@ struct EventIntake {
         }
         do throws(LedgerError) { try unit.endEvent() } catch {
             throw AppendFault(
-                .eventTooLarge, "/events/\(index)", "the event's record is over \(Limits.recordBytesMax) bytes")
+                .eventTooLarge, "/events/\(index)", "the event's record is over \(LedgerLimits.recordBytesMax) bytes")
         }
     }
 

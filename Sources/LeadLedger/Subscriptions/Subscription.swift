@@ -27,12 +27,15 @@ struct Subscription {
     var credit: Int
     var isReading = false
     var saidCaughtUp = false
+    /// When it last sent something: nanoseconds of the monotonic clock.
+    var saidAt: UInt64
 
-    init(id: UInt64, from: Position, filter: EventFilter, credit: Int) {
+    init(id: UInt64, from: Position, filter: EventFilter, credit: Int, now: UInt64) {
         self.id = id
         self.next = from
         self.filter = filter
         self.credit = credit
+        saidAt = now
     }
 
     /// What to do now, given where the log ends.
@@ -87,6 +90,7 @@ struct SubscriptionSlice: Sendable {
             return count < limit && writer.bytes.count < Limits.notificationBytesMax
         }
         writer.endArray()
+        writer.member("next", next.rawValue)
         writer.endObject()
         return SubscriptionSlice(parameters: count > 0 ? writer.take() : [], count: count, next: next)
     }

@@ -1,0 +1,161 @@
+import Control
+import JSON
+import Ledger
+import NIOCore
+import NIOPosix
+import Projections
+import Synchronization
+
+// Service: what one event loop does with a request: the method table's other side.
+
+/// What all loops share.
+struct Ledger: Sendable {
+    let context: QueryContext
+    let format: LedgerFormat
+    let schemas: EventSchemas
+    let pool: NIOThreadPool
+    let startedAt: UInt64
+    /// Connections that are served now.
+    let connections: @Sendable () -> Int
+
+    var log: EventLog { context.log }
+    var models: ReadModelSet { context.models }
+}
+
+/// One for each event loop; see `RequestService`.
+// Sendable: called on its event loop only.
+final class Service: RequestService, @unchecked Sendable {
+    private let ledger: Ledger
+    private let append: AppendHandler
+    private let subscriptions: SubscriptionHandler
+    private let queries: QueryRunner
+    private let eventLoop: any EventLoop
+    /// By the method's raw value: looked at for each request.
+    private let parameters: [JSONSchema]
+    /// What stands for the params of a request that has none: an empty object, which lies in the parser.
+    private let noParams: JSONValue
+    private var noParamsParser = JSONParser(bytesMax: 64)
+
+    init(_ ledger: Ledger, eventLoop: any EventLoop) throws {
+        self.ledger = ledger
+        self.eventLoop = eventLoop
+        noParams = try noParamsParser.parse(Array("{}".utf8))
+        parameters = try Method.allCases.map { method in
+            guard let schema = ledger.schemas.parameters[method.name.description] else {
+                throw ErrorReply(.internalError, "the method \(method.name) has no schema")
+            }
+            return schema
+        }
+        append = try AppendHandler(
+            log: ledger.log, models: ledger.models, schemas: ledger.schemas,
+            parameters: parameters[Int(Method.append.rawValue)], eventLoop: eventLoop, now: ledger.context.now)
+        subscriptions = SubscriptionHandler(log: ledger.log, pool: ledger.pool, eventLoop: eventLoop)
+        queries = QueryRunner(context: ledger.context, pool: ledger.pool, eventLoop: eventLoop)
+    }
+
+    /// Gives back what the log has lent. On the event loop, when no request comes any more.
+    func end() {
+        append.end()
+        subscriptions.end()
+    }
+
+    func receive(_ request: Request, reply: ReplySlot) {
+        if request.method == .append { return append.receive(request, reply: reply) }
+        if let fault = fault(in: request) { return reply.fail(fault) }
+        switch request.method {
+        case .append: preconditionFailure("answered above")
+        case .leadGet: queries.run(LeadGet.self, request.params, reply: reply)
+        case .leadHistory: queries.run(LeadHistory.self, request.params, reply: reply)
+        case .logRead: queries.run(LogRead.self, request.params, reply: reply)
+        case .logSubscribe: subscriptions.subscribe(request, reply: reply)
+        case .logCredit: subscriptions.credit(request, reply: reply)
+        case .logUnsubscribe: subscriptions.unsubscribe(request, reply: reply)
+        case .queueList: queries.run(QueueList.self, request.params, reply: reply)
+        case .reportFunnel: queries.run(ReportFunnel.self, request.params, reply: reply)
+        case .reportAttribution: queries.run(ReportAttribution.self, request.params, reply: reply)
+        case .projectionList: queries.run(ProjectionList.self, request.params, reply: reply)
+        case .projectionRebuild: rebuild(request, reply: reply)
+        case .status:
+            let status = StatusQuery(
+                context: ledger.context, format: ledger.format, startedAt: ledger.startedAt,
+                connections: ledger.connections)
+            reply.succeed { status.write(to: &$0) }
+        case .schemaGet: queries.run(SchemaGet.self, request.params, reply: reply)
+        }
+    }
+
+    /// What the method's schema has against the parameters; a method without required ones may be called without any.
+    private func fault(in request: Request) -> ErrorReply? {
+        let schema = parameters[Int(request.method.rawValue)]
+        guard let violation = schema.validate(request.params ?? noParams) else { return nil }
+        return ErrorReply(ErrorName(violation), violation.message, at: .params(violation.pointer))
+    }
+
+    func batchEnded() { append.batchEnded() }
+
+    func connectionClosed(_ connection: Connection) { subscriptions.connectionClosed(connection) }
+
+    // MARK: Rebuilding
+
+    /// Making the new build's files may wait for the disk, and with `wait` the answer waits for the new build.
+    private func rebuild(_ request: Request, reply: ReplySlot) {
+        guard request.params?["wait"]?.boolean == true, let name = request.params?["name"]?.string else {
+            return queries.run(ProjectionRebuild.self, request.params, reply: reply)
+        }
+        let (models, eventLoop) = (ledger.models, eventLoop)
+        ledger.pool.submit { state in
+            guard state == .active else { return }
+            let begun = BegunRebuild(name: name, reply: reply, eventLoop: eventLoop)
+            do throws(ProjectionError) {
+                begun.started(try models.rebuild(name) { begun.ended($0) })
+            } catch { eventLoop.execute { reply.fail(ErrorReply(error)) } }
+        }
+    }
+}
+
+/// A rebuild that a request waits for: its end may come before its beginning is known here.
+private final class BegunRebuild: Sendable {
+    private let name: String
+    private let reply: ReplySlot
+    private let eventLoop: any EventLoop
+    private let state = Mutex(State())
+
+    private struct State {
+        var started: ReadModelSet.StartedRebuild?
+        var outcome: Result<Position, ProjectionError>?
+    }
+
+    init(name: String, reply: ReplySlot, eventLoop: any EventLoop) {
+        self.name = name
+        self.reply = reply
+        self.eventLoop = eventLoop
+    }
+
+    func started(_ started: ReadModelSet.StartedRebuild) {
+        answer(
+            state.withLock { state in
+                state.started = started
+                return state
+            })
+    }
+
+    func ended(_ outcome: Result<Position, ProjectionError>) {
+        answer(
+            state.withLock { state in
+                state.outcome = outcome
+                return state
+            })
+    }
+
+    /// Answers once both are known, which is at the second of the two calls. One that never began is answered elsewhere.
+    private func answer(_ state: State) {
+        guard let started = state.started, let outcome = state.outcome else { return }
+        let (name, reply) = (name, reply)
+        eventLoop.execute {
+            switch outcome {
+            case .success(let position): reply.succeed { $0.rebuild(name, started, position: position) }
+            case .failure(let error): reply.fail(ErrorReply(error))
+            }
+        }
+    }
+}
