@@ -8,10 +8,14 @@ import Logging
 //
 // usage: leadledgerd-planted --data DIR --socket PATH
 
-guard CommandLine.arguments.count >= 5, CommandLine.arguments[1] == "--data", CommandLine.arguments[3] == "--socket"
-else {
-    fputs("usage: leadledgerd-planted --data DIR --socket PATH\n", stderr)
-    exit(64)
+func end(_ code: Int32, _ text: String) -> Never {
+    write(STDERR_FILENO, text, text.utf8.count)
+    exit(code)
+}
+
+let arguments = CommandLine.arguments
+guard arguments.count == 5, arguments[1] == "--data", arguments[3] == "--socket" else {
+    end(64, "usage: leadledgerd-planted --data DIR --socket PATH\n")
 }
 var signals = sigset_t()
 sigemptyset(&signals)
@@ -20,12 +24,9 @@ pthread_sigmask(SIG_BLOCK, &signals, nil)
 signal(SIGPIPE, SIG_IGN)
 
 let daemon = try Daemon.start(
-    Configuration(dataDirectory: CommandLine.arguments[2], socketPath: CommandLine.arguments[4]),
+    Configuration(dataDirectory: arguments[2], socketPath: arguments[4]),
     logger: Logger(label: "leadledgerd-planted") { StreamLogHandler.standardError(label: $0) })
-guard planted_nosync_openings() > 0 else {
-    fputs("leadledgerd-planted: the fault is not in place\n", stderr)
-    exit(70)
-}
+guard planted_nosync_openings() > 0 else { end(70, "leadledgerd-planted: the fault is not in place\n") }
 var taken: Int32 = 0
 while sigwait(&signals, &taken) != 0 {}
 exit(daemon.stop())
