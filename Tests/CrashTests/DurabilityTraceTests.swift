@@ -53,7 +53,7 @@ extension ProgramTests {
                 return String(decoding: trace.suffix(4_000), as: UTF8.self).contains(
                     "\(daemon.process.identifier) +++ exited")
             }
-            return (SystemCallTrace(try text(ofFile: path)), subjects)
+            return (SystemCallTrace(try bytes(ofFile: path)), subjects)
         }
     }
 }

@@ -1,4 +1,4 @@
-import TestSupport
+import Glibc
 
 // SystemCallTrace: what strace saw of a daemon, and whether each reply followed the commit that stored its event.
 //
@@ -16,61 +16,61 @@ import TestSupport
 
 struct SystemCallTrace {
     private struct Call {
-        var name: Substring
-        var text: Substring
+        var name: String
+        /// The line as it is, ended by a zero: a trace has lines of many pages, and the C library searches them fast.
+        var line: [CChar]
+        /// The last bytes of the line, where the arguments end.
+        var tail: String
         var result: Int
         /// Numbers of the lines where it began and returned.
         var began: Int
         var returned: Int
-        var isLog: Bool { text.utf8.firstRange(of: SystemCallTrace.logFile) != nil }
+        var isLog: Bool
+
+        func mentions(_ text: String) -> Bool { strstr(line, text) != nil }
     }
 
     /// The calls in the order they began.
     private var calls: [Call] = []
-    private static let logFile = Array("/log/data.mdb>".utf8)
 
-    init(_ text: String) {
-        var unfinished: [Substring: Int] = [:]
-        for (number, line) in text.split(separator: "\n").enumerated() {
-            guard let space = line.firstIndex(of: " ") else { continue }
-            let thread = line[..<space]
-            let rest = line[space...].drop { $0 == " " }
+    init(_ text: [UInt8]) {
+        var unfinished: [String: Int] = [:]
+        for (number, line) in text.split(separator: UInt8(ascii: "\n")).enumerated() {
+            // `18937  fdatasync(4</...`
+            let head = String(decoding: line.prefix(200), as: UTF8.self)
+            let tail = String(decoding: line.suffix(120), as: UTF8.self)
+            let words = head.split(separator: " ", maxSplits: 1)
+            guard words.count == 2 else { continue }
+            let thread = String(words[0])
+            let rest = words[1].drop { $0 == " " }
             if rest.hasPrefix("<... ") {
                 guard let index = unfinished.removeValue(forKey: thread) else { continue }
                 calls[index].returned = number
-                calls[index].result = Self.result(rest)
+                calls[index].result = Self.result(tail)
             } else if let parenthesis = rest.firstIndex(of: "("), !rest.hasPrefix("+++"), !rest.hasPrefix("---") {
-                let isUnfinished = rest.hasSuffix("<unfinished ...>")
+                let isUnfinished = tail.hasSuffix("<unfinished ...>")
                 if isUnfinished { unfinished[thread] = calls.count }
+                let descriptor = rest[parenthesis...].prefix { $0 != ">" }
                 calls.append(
                     Call(
-                        name: rest[..<parenthesis], text: rest, result: isUnfinished ? -1 : Self.result(rest),
-                        began: number, returned: isUnfinished ? .max : number))
+                        name: String(rest[..<parenthesis]), line: line.map { CChar(bitPattern: $0) } + [0], tail: tail,
+                        result: isUnfinished ? -1 : Self.result(tail), began: number,
+                        returned: isUnfinished ? .max : number, isLog: descriptor.hasSuffix("/log/data.mdb")))
             }
         }
     }
 
     /// What follows the last ` = `.
-    private static func result(_ line: Substring) -> Int {
-        let bytes = Array(line.utf8.suffix(80))
-        guard let equals = bytes.indices.dropLast(3).last(where: { bytes[$0...].starts(with: " = ".utf8) }) else {
-            return -1
-        }
-        return Int(
-            String(
-                decoding: bytes[(equals + 3)...].prefix { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "<") },
-                as: UTF8.self)) ?? -1
+    private static func result(_ tail: String) -> Int {
+        guard let equals = tail.ranges(of: " = ").last else { return -1 }
+        return Int(tail[equals.upperBound...].prefix { $0 == "-" || $0.isNumber }) ?? -1
     }
 
     /// Descriptors of the log that write through to the device.
     private var synchronousDescriptors: Set<Int> {
         Set(
-            calls.filter { $0.name == "openat" && $0.text.contains("/log/data.mdb\"") && $0.text.contains("O_DSYNC") }
-                .map(\.result))
-    }
-
-    private static func descriptor(_ call: Call) -> Int {
-        Int(call.text.dropFirst(call.name.utf8.count + 1).prefix { $0.isNumber }) ?? -1
+            calls.filter { $0.name == "openat" && $0.mentions("/log/data.mdb\"") && $0.mentions("O_DSYNC") }.map(
+                \.result))
     }
 
     /// Where the order above was broken, for the replies that name one of `subjects`; and how many of these there were.
@@ -78,20 +78,16 @@ struct SystemCallTrace {
         let synchronous = synchronousDescriptors
         let writes = calls.filter { ["pwrite64", "writev", "pwritev"].contains($0.name) && $0.isLog && !isMeta($0) }
         let syncs = calls.filter { $0.name == "fdatasync" && $0.isLog && $0.result == 0 }
-        let metas = calls.filter { isMeta($0) && synchronous.contains(Self.descriptor($0)) && $0.result == 120 }
+        let metas = calls.filter { isMeta($0) && synchronous.contains(descriptor($0)) && $0.result == 120 }
         let replies = calls.filter {
-            ["write", "writev", "sendto", "sendmsg"].contains($0.name) && $0.text.contains("\\\"result\\\":")
-                && !$0.isLog
+            ["write", "writev", "sendto", "sendmsg"].contains($0.name) && !$0.isLog && $0.mentions("\\\"result\\\":")
         }
         var faults: [String] = []
         var found = 0
         for subject in subjects {
-            let bytes = Array(subject.utf8)
-            guard let reply = replies.first(where: { $0.text.utf8.firstRange(of: bytes) != nil }) else { continue }
+            guard let reply = replies.first(where: { $0.mentions(subject) }) else { continue }
             found += 1
-            guard let write = writes.first(where: { $0.text.utf8.firstRange(of: bytes) != nil }),
-                write.returned < reply.began
-            else {
+            guard let write = writes.first(where: { $0.mentions(subject) }), write.returned < reply.began else {
                 faults.append("\(subject): replied before its pages were written")
                 continue
             }
@@ -105,7 +101,7 @@ struct SystemCallTrace {
             }
             if let late = writes.first(where: { $0.began > sync.began && $0.returned < meta.began }) {
                 faults.append(
-                    "\(subject): pages were written between the sync and the meta page: \(late.text.prefix(100))")
+                    "\(subject): pages were written between the sync and the meta page, in line \(late.began)")
             }
         }
         return (faults, found)
@@ -113,8 +109,12 @@ struct SystemCallTrace {
 
     /// The meta write of LMDB 0.9.24: from `mm_mapsize` on, 120 bytes, in page 0 or page 1.
     private func isMeta(_ call: Call) -> Bool {
-        guard call.name == "pwrite64", call.isLog else { return false }
-        let head = String(decoding: call.text.utf8.suffix(60), as: UTF8.self)
-        return head.contains(", 120, 32") || head.contains(", 120, 4128")
+        call.name == "pwrite64" && call.isLog && (call.tail.contains(", 120, 32") || call.tail.contains(", 120, 4128"))
+    }
+
+    private func descriptor(_ call: Call) -> Int {
+        let line = call.line.prefix(64).map { UInt8(bitPattern: $0) }
+        let arguments = line.drop { $0 != UInt8(ascii: "(") }.dropFirst()
+        return Int(String(decoding: arguments.prefix { $0 != UInt8(ascii: "<") }, as: UTF8.self)) ?? -1
     }
 }

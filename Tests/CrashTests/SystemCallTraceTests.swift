@@ -10,7 +10,7 @@ import Testing
     private static let reply = #"12 write(9<socket:[7]>, "{\"id\":1,\"result\":{\"subject\":\"lead-1\"}}\n", 50) = 50"#
 
     private func faults(_ lines: String...) -> [String] {
-        let result = SystemCallTrace(lines.joined(separator: "\n")).faults(subjects: ["lead-1"])
+        let result = SystemCallTrace(Array(lines.joined(separator: "\n").utf8)).faults(subjects: ["lead-1"])
         #expect(result.replies == 1)
         return result.faults
     }
