@@ -1,7 +1,6 @@
 import Control
 import Glibc
-package import Ledger
-import Leads
+import Ledger
 package import Logging
 import NIOCore
 import NIOPosix
@@ -36,7 +35,7 @@ package final class Daemon: Sendable {
 
         // 1. The log: alone in the directory, its end verified, the index as far as it has to be.
         let log = try EventLog.open(
-            directory: configuration.dataDirectory, configuration: configuration.log, lifecycle: Self.lifecycle,
+            directory: configuration.dataDirectory, configuration: configuration.log, lifecycle: LeadStreams.lifecycle,
             clock: { Self.microsecondsNow() }, onPoison: { poisoned.report($0) })
         do {
             let format = try LedgerFormat.read(in: configuration.dataDirectory)
@@ -74,7 +73,8 @@ package final class Daemon: Sendable {
         pool.start()
         let connections = ConnectionCount()
         let ledger = Ledger(
-            context: QueryContext(log: log, models: models, now: { microsecondsNow() }), format: format, schemas: schemas,
+            context: QueryContext(log: log, models: models, now: { microsecondsNow() }), format: format,
+            schemas: schemas,
             pool: pool, startedAt: startedAt, connections: { connections.value })
         let services = Collected()
         do {
@@ -112,7 +112,8 @@ package final class Daemon: Sendable {
                 "index": "\(ledger.log.indexOrigin.word)",
             ])
         for model in ledger.models.status where model.origin != .kept && status.end > .zero {
-            logger.notice("building a read model", metadata: ["model": "\(model.name)", "origin": "\(model.origin.word)"])
+            logger.notice(
+                "building a read model", metadata: ["model": "\(model.name)", "origin": "\(model.origin.word)"])
         }
         logger.warning("format 0: personal fields are stored in the clear; protect the directory")
     }
@@ -150,18 +151,6 @@ package final class Daemon: Sendable {
         case let error as ListenerError: error.exitCode
         case let error as ProjectionError: error.kind == .io || error.kind == .diskFull ? 74 : 70
         default: 70
-        }
-    }
-
-    /// The business's lifecycle, in the log's terms.
-    package static let lifecycle: StreamLifecycle = { state, type, variant, isBackfill in
-        guard let type = EventType(rawValue: type), let variant = EventVariant(rawValue: variant) else {
-            return .refused(reason: LifecycleRefusal.transitionRefused.rawValue)
-        }
-        // A state that this process or an earlier one packed: the log holds none of another kind.
-        switch Lifecycle.evolve(state.map { LeadState(trusted: $0) }, type, variant, backfill: isBackfill) {
-        case .next(let state): return .next(state.rawValue)
-        case .refused(let refusal): return .refused(reason: refusal.rawValue)
         }
     }
 

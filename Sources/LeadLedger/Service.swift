@@ -79,7 +79,7 @@ final class Service: RequestService, @unchecked Sendable {
             let status = StatusQuery(
                 context: ledger.context, format: ledger.format, startedAt: ledger.startedAt,
                 connections: ledger.connections)
-            reply.succeed { status.write(to: &$0) }
+            ConnectionState.of(request.connection).afterAppends { reply.succeed { status.write(to: &$0) } }
         case .schemaGet: queries.run(SchemaGet.self, request.params, reply: reply)
         }
     }

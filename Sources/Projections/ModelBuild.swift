@@ -63,6 +63,17 @@ final class ModelBuild: Sendable {
         self.name = name
         self.directory = directory
         projection = type.init(tables: tables)
+        do throws(LMDBError) { try becomeWhole(at: end) } catch { throw ProjectionError(error, model: type.name) }
+    }
+
+    /// Where there is nothing to take in, as in a new ledger, a build is whole without following.
+    private func becomeWhole(at end: UInt64) throws(LMDBError) {
+        let progress = progress.load(ordering: .relaxed)
+        guard progress >= end, !isWhole.load(ordering: .relaxed) else { return }
+        var transaction = try cache.environment.beginWrite()
+        try setNumber(progress, at: "whole", in: &transaction)
+        try transaction.commit()
+        isWhole.store(true, ordering: .relaxed)
     }
 
     static func number<T: ReadingTransaction & ~Copyable>(

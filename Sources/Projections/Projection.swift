@@ -66,7 +66,7 @@ package struct ProjectedEvent {
     ///
     /// - Throws: `BadEvent` for an event this program does not know: a later one wrote it.
     init?(_ record: RecordView, scratch: ProjectionScratch) throws(BadEvent) {
-        guard record.streamKind == ProjectedEvent.leadStreamKind else { return nil }
+        guard record.streamKind == LeadStreams.kind else { return nil }
         guard let type = EventType(rawValue: record.type), type.isSupported else {
             throw BadEvent("no read model knows an event with type code \(record.type)")
         }
@@ -78,9 +78,6 @@ package struct ProjectedEvent {
         self.variant = variant
         self.scratch = scratch
     }
-
-    /// The stream kind of leads in a record's header.
-    static let leadStreamKind: UInt8 = 0
 
     package var position: UInt64 { record.position.rawValue }
     /// Which of its lead's events this is, from 1.

@@ -78,6 +78,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             let unit = AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: lastToken + 1)
             let terms = try build(unit, from: request)
             lastToken += 1
+            ConnectionState.of(request.connection).appendSubmitted()
             pending.append(Pending(token: lastToken, reply: reply, unit: unit, terms: terms))
             fresh.append(unit)
         } catch {
@@ -86,7 +87,9 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     }
 
     private func build(_ unit: AppendUnit, from request: Request) throws(AppendFault) -> Terms {
-        guard let params = request.params else { throw AppendFault(.missingField, "", "append needs params with events") }
+        guard let params = request.params else {
+            throw AppendFault(.missingField, "", "append needs params with events")
+        }
         if let violation = parameters.validate(params) { throw AppendFault(violation, at: "") }
         let instant = turnInstant ?? now()
         turnInstant = instant
@@ -113,7 +116,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             for expectation in expectations.elements {
                 guard let lead = expectation["lead"] else { continue }
                 unit.expect(
-                    stream: StreamKey(kind: StreamKind.lead, subject: lead.utf8),
+                    stream: StreamKey(kind: LeadStreams.kind, subject: lead.utf8),
                     try ExpectedVersion(expectation["version"], at: "/expect/\(index)"))
                 terms.expectedLeads.append(lead.string ?? "")
                 index += 1
@@ -189,10 +192,12 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             case .synced: entry.reply.succeed { $0.receipt(receipt, of: entry.unit) }
             case .projection(let name, let milliseconds): wait(for: name, milliseconds, entry, receipt)
             }
-        case .refused(let refusal): entry.reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
+        case .refused(let refusal):
+            entry.reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
         case .unknown:
             entry.reply.fail(ErrorReply(.outcomeUnknown, "the log's device failed while this was being stored"))
         }
+        ConnectionState.of(entry.reply.connection).appendSettled()
     }
 
     // MARK: Waiting for a read model
@@ -222,7 +227,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 enum ModelWait {
     /// Calls `body` once, on the event loop: true when the model has all events below `position`, false at the deadline.
     static func begin(
-        _ models: ReadModelSet, _ name: String, _ position: Position, _ milliseconds: Int64, on eventLoop: any EventLoop,
+        _ models: ReadModelSet, _ name: String, _ position: Position, _ milliseconds: Int64,
+        on eventLoop: any EventLoop,
         _ body: @escaping (Bool) -> Void
     ) {
         let wait = Wait(body)

@@ -2,6 +2,7 @@ import Control
 import JSON
 import Leads
 import Ledger
+import Projections
 
 // AppendReplies: what became of a unit, as it is answered.
 
@@ -9,7 +10,9 @@ extension JSONWriter {
     /// The result of `append`. See the article on the wire.
     ///
     /// - Parameter model: the read model that was waited for, and the position below which it has all events.
-    mutating func receipt(_ receipt: AppendReceipt, of unit: AppendUnit, in model: (name: String, position: Position)? = nil) {
+    mutating func receipt(
+        _ receipt: AppendReceipt, of unit: AppendUnit, in model: (name: String, position: Position)? = nil
+    ) {
         beginObject()
         key("first")
         integer(receipt.first.rawValue)
@@ -78,7 +81,10 @@ extension ErrorReply {
         case .idReused(let event, let position):
             self.init(
                 .idReused, "the event at position \(position) has this subject, source and id, and says something else",
-                at: .params("/events/\(event)"), members: { $0.key("position"); $0.integer(position.rawValue) })
+                at: .params("/events/\(event)"),
+                members: {
+                    $0.key("position"); $0.integer(position.rawValue)
+                })
         case .partialDuplicate(let stored):
             self.init(
                 .partialDuplicate, "\(stored.count) of the unit's \(unit.eventCount) events are stored already",
@@ -99,7 +105,10 @@ extension ErrorReply {
         case .nameTwiceInUnit(let event, let first):
             self.init(
                 .duplicateNameInUnit, "events \(first) and \(event) have the same subject, source and id",
-                at: .params("/events/\(event)"), members: { $0.key("first"); $0.integer(first) })
+                at: .params("/events/\(event)"),
+                members: {
+                    $0.key("first"); $0.integer(first)
+                })
         case .versionConflict(let expectation, let current, let since):
             self.init(
                 .versionConflict, "\(leads[expectation]) has version \(current)",
@@ -144,6 +153,12 @@ extension ErrorReply {
     }
 
     private init(lifecycle event: Int, _ reason: UInt8, _ state: LeadState?, of unit: AppendUnit) {
+        if reason == LeadStreams.unreadableState {
+            self.init(
+                .corrupted, "the index's row of this lead is not readable; nothing was stored",
+                at: .params("/events/\(event)"))
+            return
+        }
         let refusal = LifecycleRefusal(rawValue: reason)
         let name = refusal.flatMap { ErrorName(rawValue: $0.name) } ?? .internalError
         let lead = String(decoding: unit.subject(ofEvent: event), as: UTF8.self)
@@ -151,7 +166,10 @@ extension ErrorReply {
         guard let state, refusal == .transitionRefused else {
             self.init(
                 name, "\(type) needs a lead that was captured, and no event names \(lead)",
-                at: .params("/events/\(event)"), members: { $0.key("lead"); $0.string(lead) })
+                at: .params("/events/\(event)"),
+                members: {
+                    $0.key("lead"); $0.string(lead)
+                })
             return
         }
         self.init(

@@ -2,6 +2,7 @@ import Control
 import JSON
 import Leads
 import Ledger
+import Projections
 
 // EventIntake: one CloudEvent of a request, checked and encoded into its unit. Runs on an event loop, in one pass over
 // the parsed line, without a heap allocation on the path of a good event.
@@ -78,12 +79,18 @@ struct EventIntake {
                 type: type.rawValue, schemaVersion: schemaVersion,
                 variant: EventVariant(of: type, data: data).rawValue,
                 isBackfill: envelope.backfill?.boolean ?? false, occurredAt: occurredAt,
-                streamKind: StreamKind.lead, actor: actor, subject: subject.utf8, source: source.utf8, eventID: id.utf8,
-                correlation: envelope.correlation?.utf8 ?? Self.absent, causation: envelope.causation?.utf8 ?? Self.absent,
+                streamKind: LeadStreams.kind, actor: actor, subject: subject.utf8, source: source.utf8,
+                eventID: id.utf8,
+                correlation: envelope.correlation?.utf8 ?? Self.absent,
+                causation: envelope.causation?.utf8 ?? Self.absent,
                 traceparent: envelope.traceparent?.utf8 ?? Self.absent))
         var member: UInt64 = 1
         for entry in data.members {
-            if marks.personal & member != 0 { unit.addPersonalMember(entry.raw) } else { unit.addPublicMember(entry.raw) }
+            if marks.personal & member != 0 {
+                unit.addPersonalMember(entry.raw)
+            } else {
+                unit.addPublicMember(entry.raw)
+            }
             member <<= 1
         }
         do throws(LedgerError) { try unit.endEvent() } catch {
@@ -101,7 +108,8 @@ struct EventIntake {
         case .personal:
             throw AppendFault(
                 .personalID, place,
-                "\(attribute) looks like an e-mail address or a phone number, and it would be kept in the clear for ever")
+                "\(attribute) looks like an e-mail address or a phone number, and it would be kept in the clear for ever"
+            )
         case .length(let bytes, let bytesMax):
             throw AppendFault(.invalidValue, place, "\(attribute) takes 1 to \(bytesMax) bytes of UTF-8, not \(bytes)")
         case .controlCharacter:
@@ -149,7 +157,8 @@ extension EventVariant {
         switch type {
         case .reopened:
             let kind = data["kind"]
-            self = kind?.equals("un_win") == true ? .unWin : kind?.equals("new_business") == true ? .newBusiness : .resume
+            self =
+                kind?.equals("un_win") == true ? .unWin : kind?.equals("new_business") == true ? .newBusiness : .resume
         case .recycled:
             self = data["to"]?.equals("nurture") == true ? .toNurture : .plain
         case .contactAttempted, .contacted:
@@ -158,10 +167,4 @@ extension EventVariant {
             self = .plain
         }
     }
-}
-
-/// The stream kinds of the log, as they stand in a record's header.
-enum StreamKind {
-    /// Streams of `lead.*` events; the subject is the lead's id.
-    static let lead: UInt8 = 0
 }

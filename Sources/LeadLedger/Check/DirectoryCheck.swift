@@ -40,17 +40,19 @@ package struct DirectoryCheck {
     }
 
     /// Walks one environment, in a process of its own: LMDB may crash on a broken file. Findings come as they are made.
-    package static func walk(_ environment: String, directory: String, isTest: Bool, report: @escaping (Finding) -> Void) {
+    package static func walk(
+        _ environment: String, directory: String, isTest: Bool, report: @escaping (Finding) -> Void
+    ) {
         func find(_ place: String, _ what: String) {
             report(Finding(environment: environment, place: place, what: what))
         }
         switch environment {
         case "log":
-            LogChecker.checkLog(directory: directory, lifecycle: Daemon.lifecycle, mayUseTmpfs: isTest) {
+            LogChecker.checkLog(directory: directory, lifecycle: LeadStreams.lifecycle, mayUseTmpfs: isTest) {
                 find($0.place, $0.what)
             }
         case "index":
-            LogChecker.checkIndex(directory: directory, lifecycle: Daemon.lifecycle, mayUseTmpfs: isTest) {
+            LogChecker.checkIndex(directory: directory, lifecycle: LeadStreams.lifecycle, mayUseTmpfs: isTest) {
                 find($0.place, $0.what)
             }
         default:

@@ -11,7 +11,9 @@ struct LeadHistory: Query {
     private let limit: Int
 
     init(_ params: JSONValue?) throws(QueryFault) {
-        guard let lead = params?["lead"]?.string else { throw QueryFault(.missingField, "lead is required", pointer: "/lead") }
+        guard let lead = params?["lead"]?.string else {
+            throw QueryFault(.missingField, "lead is required", pointer: "/lead")
+        }
         self.lead = lead
         version = StreamVersion(rawValue: params?["from_version"]?.uint64 ?? 1)
         limit = params.integer("limit", default: Limits.answerRowsDefault)
@@ -45,6 +47,6 @@ struct LeadHistory: Query {
 extension StreamKey {
     /// The key of a lead's stream.
     init(lead: String) {
-        self = Array(lead.utf8).withUnsafeBytes { StreamKey(kind: StreamKind.lead, subject: $0) }
+        self = Array(lead.utf8).withUnsafeBytes { StreamKey(kind: LeadStreams.kind, subject: $0) }
     }
 }

@@ -9,8 +9,8 @@ import Projections
 // Query: a request that only reads. Its parameters are read on the event loop, where the line lies, and its answer is written
 // on a reader thread, which may wait for the disk.
 //
-//   line         query             (waits for a model)            reader thread          loop
-//   ------> init(params) ------> freshness reached ------> write a snapshot's answer ------> reply
+//   line         query       (waits for the appends before it, then for a model)     reader thread          loop
+//   ------> init(params) ------> appends settled, freshness reached ------> write a snapshot's answer ------> reply
 
 /// What queries read.
 struct QueryContext: Sendable {
@@ -44,6 +44,10 @@ struct QueryRunner {
     func run<Q: Query>(_ type: Q.Type, _ params: JSONValue?, reply: ReplySlot) {
         let query: Q
         do throws(QueryFault) { query = try Q(params) } catch { return reply.fail(ErrorReply(error)) }
+        ConnectionState.of(reply.connection).afterAppends { run(query, reply) }
+    }
+
+    private func run(_ query: some Query, _ reply: ReplySlot) {
         read(reply) { writer in
             if let fresh = try query.freshness(in: context) {
                 // Told on the loop, and asked again there: the model is there then, or late.
