@@ -112,6 +112,13 @@ let package = Package(
         .testTarget(
             name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
             swiftSettings: houseStyle),
+
+        // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.
+        .target(name: "CNoSync", dependencies: ["CLMDB"], path: "Tests/PlantedDaemon/CNoSync"),
+        .executableTarget(
+            name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],
+            path: "Tests/PlantedDaemon/leadledgerd-planted", swiftSettings: houseStyle),
+        .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ],
     cxxLanguageStandard: .cxx17
 )
