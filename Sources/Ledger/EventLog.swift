@@ -23,7 +23,7 @@ package final class EventLog: Sendable {
     private let lock: LedgerLock
     private let configuration: LogConfiguration
     private let queue: AppendQueue
-    private let follower: IndexFollower
+    let follower: IndexFollower
     private let appender: Appender
     private let listeners: Listeners
     private let isClosed = Atomic<Bool>(false)
@@ -130,6 +130,7 @@ package final class EventLog: Sendable {
             try? index.cache.closeCleanly()
         }
         log.environment.close()
+        lock.release()
     }
 
     // MARK: Appending
@@ -149,8 +150,9 @@ package final class EventLog: Sendable {
 
     /// Looks up the unit's streams and names, so that the appender does not have to wait for the disk.
     ///
-    /// Where that fails, the appender repeats it, and what is wrong is its answer.
+    /// Where that fails, or the snapshot could not be renewed, the appender repeats it, and what is wrong is its answer.
     package func prepare(_ unit: AppendUnit, using snapshot: inout IndexSnapshot) {
+        guard snapshot.isActive else { return }
         try? snapshot.lookUp(unit)
     }
 

@@ -183,7 +183,7 @@ import Testing
 
     // MARK: The encoder's refusals
 
-    @Test func `an event that is too large is refused and leaves the unit as it was`() throws {
+    @Test func `L17: an event that is too large is refused and leaves the unit as it was`() throws {
         let unit = AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1)
         try unit.add(TestEvent(id: "small"))
         let bytes = unit.byteCount
@@ -200,7 +200,7 @@ import Testing
         #expect(unit.record(0).eventID.text == "small")
     }
 
-    @Test func `names that no record can hold are refused`() throws {
+    @Test func `L16: names that no record can hold are refused`() throws {
         let unit = AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1)
         for event in [
             TestEvent(stream: "", id: "a"), TestEvent(stream: String(repeating: "s", count: 129), id: "a"),
