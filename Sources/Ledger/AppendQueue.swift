@@ -28,7 +28,9 @@ final class AppendQueue: Sendable {
             guard !state.isClosed else { return (0, false) }
             for unit in units {
                 let bytes = unit.byteCount
-                guard state.units.isEmpty || (state.bytes + bytes <= bytesMax && state.units.count < unitsMax) else { break }
+                guard state.units.isEmpty || (state.bytes + bytes <= bytesMax && state.units.count < unitsMax) else {
+                    break
+                }
                 state.units.append(unit)
                 state.bytes += bytes
                 accepted += 1

@@ -218,7 +218,9 @@ final class Appender: @unchecked Sendable {
     private func forgetPlaces(_ units: [AppendUnit]) {
         for unit in units {
             for event in 0..<unit.eventCount {
-                if let position = unit.slots[event].storedAt, position >= overlay.end { unit.slots[event].storedAt = nil }
+                if let position = unit.slots[event].storedAt, position >= overlay.end {
+                    unit.slots[event].storedAt = nil
+                }
             }
         }
     }

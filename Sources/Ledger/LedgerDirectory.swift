@@ -36,7 +36,9 @@ package struct LedgerFormat: Equatable, Sendable {
     package static func read(in directory: String) throws(LedgerError) -> LedgerFormat? {
         let path = path(in: directory)
         let text: String?
-        do throws(FileError) { text = try DurableFiles.readFile(path) } catch { throw LedgerError(error, kind: .format) }
+        do throws(FileError) { text = try DurableFiles.readFile(path) } catch {
+            throw LedgerError(error, kind: .format)
+        }
         guard let text else { return nil }
         guard let found = LedgerFormat(text) else {
             throw LedgerError(.format, "\(path) is not what a ledger's FORMAT looks like", path: path)

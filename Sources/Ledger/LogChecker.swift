@@ -129,7 +129,9 @@ package struct LogChecker {
             }
             let place = "position \(position)"
             if isFirst {
-                if position != expected { error("position \(expected)", "is missing; the next record is at \(position)") }
+                if position != expected {
+                    error("position \(expected)", "is missing; the next record is at \(position)")
+                }
                 expected = position &+ 1
                 let stored = try transaction.unsafeValue(in: log.leaves, at: position).flatMap { LeafHash(bytes: $0) }
                 if let stored {

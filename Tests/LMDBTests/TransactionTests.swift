@@ -89,7 +89,9 @@ import Testing
         try environment.write { try $0.put("again", in: table, at: 1) }
     }
 
-    @Test(arguments: [0, 512, 600]) func `L16: a key that is empty or too long is an error, everywhere`(length: Int) throws {
+    @Test(arguments: [0, 512, 600]) func `L16: a key that is empty or too long is an error, everywhere`(length: Int)
+        throws
+    {
         let key = [UInt8](repeating: 1, count: length)
         let calls: [() throws -> Void] = [
             { try put(key) },

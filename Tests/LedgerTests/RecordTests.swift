@@ -189,7 +189,8 @@ import Testing
         let bytes = unit.byteCount
         for (text, personal) in [(60_000, 2_000), (100, 70_000), (70_000, 0), (61_440 - 46 - 32, 0)] {
             let event = TestEvent(
-                id: "large", text: String(repeating: "x", count: text), personal: String(repeating: "y", count: personal))
+                id: "large", text: String(repeating: "x", count: text),
+                personal: String(repeating: "y", count: personal))
             #expect(throws: LedgerError.self) { try unit.add(event) }
             #expect(unit.byteCount == bytes && unit.eventCount == 1)
         }
@@ -227,7 +228,9 @@ import Testing
         for change: (inout TestEvent) -> Void in [
             { $0.text = "\"n\":2" }, { $0.personal = "\"p\":2" }, { $0.id = "b" }, { $0.source = "tesu" },
             { $0.stream = "L-2" }, { $0.type = 2 }, { $0.occurredAt = 0 }, { $0.isBackfill = true },
-            { $0.text += $0.personal; $0.personal = "" },
+            {
+                $0.text += $0.personal; $0.personal = ""
+            },
         ] {
             other = event
             change(&other)
