@@ -200,14 +200,14 @@ import Testing
         configuration.indexCommitInterval = .milliseconds(10)
         let child = try EndedProcess()
         // A slot of a dead process is there before the start: its opening frees it, or it could never be used again.
-        try plantReader(child.identifier, slot: 0, in: folder.path + "/log/lock.mdb", readers: 1)
+        try LockFile(folder.path + "/log/lock.mdb").plantReader(child.identifier, slot: 0, readers: 1)
         let ledger = try TestLedger(folder, configuration)
         let readers = ledger.log.log.environment.info.readersInUse
         #expect(readers < 8)
         for name in ["log", "index"] {
-            let path = "\(folder.path)/\(name)/lock.mdb"
-            try plantReader(child.identifier, slot: 20, in: path, readers: 21)
-            waitUntil { (try? reader(inSlot: 20, of: path)) == 0 }
+            let lockFile = try LockFile("\(folder.path)/\(name)/lock.mdb")
+            lockFile.plantReader(child.identifier, slot: 20, readers: 21)
+            waitUntil { lockFile.reader(inSlot: 20) == 0 }
         }
     }
 
@@ -605,27 +605,26 @@ struct EndedProcess {
     }
 }
 
-/// Lends LMDB's lock file, mapped. Its descriptor stays open until the tests end: closing one would drop the locks that
-/// this process has on the file. (Its layout is drawn in LMDBTests.)
-private func withLockFile<R>(_ path: String, _ body: (UnsafeMutableRawPointer) -> R) throws -> R {
-    let descriptor = open(path, O_RDWR | O_CLOEXEC)
-    try #require(descriptor >= 0)
-    let base = try #require(mmap(nil, 8_192, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0))
-    defer { munmap(base, 8_192) }
-    return body(base)
-}
+/// LMDB's lock file, mapped. Its descriptor stays open until the tests end: closing one would drop the locks that this
+/// process has on the file. (Its layout is drawn in LMDBTests.)
+private struct LockFile {
+    private let base: UnsafeMutableRawPointer
 
-/// Writes a reader of process `identifier` into a slot, as LMDB does, and how many slots are in use.
-private func plantReader(_ identifier: pid_t, slot: Int, in path: String, readers: UInt32) throws {
-    try withLockFile(path) { base in
+    init(_ path: String) throws {
+        let descriptor = open(path, O_RDWR | O_CLOEXEC)
+        try #require(descriptor >= 0)
+        base = try #require(mmap(nil, 8_192, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0))
+        try #require(base != MAP_FAILED)
+    }
+
+    /// Writes a reader of process `identifier` into a slot, as LMDB does, and how many slots are in use.
+    func plantReader(_ identifier: pid_t, slot: Int, readers: UInt32) {
         base.storeBytes(of: 1, toByteOffset: 128 + 64 * slot, as: UInt.self)
         base.storeBytes(of: identifier, toByteOffset: 128 + 64 * slot + 8, as: Int32.self)
         base.storeBytes(of: readers, toByteOffset: 56, as: UInt32.self)
     }
-}
 
-private func reader(inSlot slot: Int, of path: String) throws -> pid_t {
-    try withLockFile(path) { $0.load(fromByteOffset: 128 + 64 * slot + 8, as: Int32.self) }
+    func reader(inSlot slot: Int) -> pid_t { base.load(fromByteOffset: 128 + 64 * slot + 8, as: Int32.self) }
 }
 
 /// How many of the first `pages` pages of a mapped file are in memory.
