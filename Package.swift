@@ -66,7 +66,8 @@ let package = Package(
         .target(
             name: "LeadLedger",
             dependencies: [
-                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto, logging,
+                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto,
+                logging,
                 yams,
             ],
             swiftSettings: houseStyle),
@@ -88,14 +89,16 @@ let package = Package(
         .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB"], swiftSettings: houseStyle),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: houseStyle),
         .testTarget(
-            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle),
+            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle
+        ),
         .testTarget(name: "LeadsTests", dependencies: ["Leads"], swiftSettings: houseStyle),
         .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
         .testTarget(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix], swiftSettings: houseStyle),
+            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix],
+            swiftSettings: houseStyle),
         .target(
             name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: houseStyle),
         .testTarget(
@@ -104,7 +107,8 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto, arguments,
+                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto,
+                arguments,
             ],
             swiftSettings: houseStyle),
         .testTarget(

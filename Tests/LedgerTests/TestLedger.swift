@@ -81,9 +81,9 @@ final class TestSink: AppendReplySink, @unchecked Sendable {
         tokens.map { token in
             while true {
                 if let outcome = outcomes.withLock({ $0.removeValue(forKey: token) }) { return outcome }
-                let before = Clock.monotonicNanoseconds()
+                let before = MonotonicClock.nanoseconds()
                 doorbell.wait(nanoseconds: 60_000_000_000)
-                precondition(Clock.monotonicNanoseconds() - before < 59_000_000_000, "unit \(token) was never answered")
+                precondition(MonotonicClock.nanoseconds() - before < 59_000_000_000, "unit \(token) was never answered")
             }
         }
     }
@@ -91,9 +91,9 @@ final class TestSink: AppendReplySink, @unchecked Sendable {
 
 /// Waits until something holds that another thread brings about, and fails the test when it does not.
 func waitUntil(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool) {
-    let deadline = Clock.monotonicNanoseconds() + 20_000_000_000
+    let deadline = MonotonicClock.nanoseconds() + 20_000_000_000
     while !condition() {
-        guard Clock.monotonicNanoseconds() < deadline else {
+        guard MonotonicClock.nanoseconds() < deadline else {
             Issue.record("waited for 20 s in vain", sourceLocation: sourceLocation)
             return
         }
