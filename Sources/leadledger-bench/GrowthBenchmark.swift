@@ -42,7 +42,10 @@ struct GrowthBenchmark: ParsableCommand {
         let circumstances = try Circumstances(daemonVersion: try ControlClient(first).version())
         tell("appending \(grouped(events)) events")
         var sliceStart: UInt64 = 0
-        growth.load = try LoadDriver(daemon: first).run(common.load(tag: "g", events: events), markEvery: slice) {
+        var load = common.load(tag: "g", events: events)
+        // A log may grow faster than its index for longer than the daemon's memory allows; it then says so, and how long to wait.
+        load.obeysBusy = true
+        growth.load = try LoadDriver(daemon: first).run(load, markEvery: slice) {
             (result) throws(BenchError) in
             let end = result.marks.last ?? 0
             tell(
@@ -107,6 +110,7 @@ struct GrowthBenchmark: ParsableCommand {
         figures.add("p50 ms", fixed(Double(latency.percentile(perThousand: 500)) / 1e6, 2), "")
         figures.add("p99 ms", fixed(Double(latency.percentile(perThousand: 990)) / 1e6, 2), "")
         figures.add("p99.9 ms", fixed(Double(latency.percentile(perThousand: 999)) / 1e6, 2), "")
+        figures.add("appends told to come again", grouped(growth.load.busyCount), "")
         figures.add("driver CPU %", fixed(growth.load.driverShare * 100, 0), "")
         figures.add("daemon CPU %", fixed(growth.load.daemonShare * 100, 0), "")
         figures.add(
@@ -149,6 +153,7 @@ struct GrowthBenchmark: ParsableCommand {
         writer.figure("p50_us", Double(growth.load.latency.percentile(perThousand: 500)) / 1_000)
         writer.figure("p99_us", Double(growth.load.latency.percentile(perThousand: 990)) / 1_000)
         writer.figure("p999_us", Double(growth.load.latency.percentile(perThousand: 999)) / 1_000)
+        writer.figure("busy_replies", growth.load.busyCount)
         writer.figure("driver_processors", growth.load.driverShare)
         writer.figure("daemon_processors", growth.load.daemonShare)
         writer.figure("append_peak_rss_anon_bytes", growth.appendPeakBytes)

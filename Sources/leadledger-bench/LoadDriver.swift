@@ -8,6 +8,8 @@ struct Load {
     var connections: Int
     var inFlight: Int
     var seed: UInt64
+    /// Whether a request that is told to come again does so. Otherwise that is an error like any other.
+    var obeysBusy = false
 
     /// As many leads as `leadsMax`, or, in a small load, so many that it has captures and touches in the proportion of
     /// 800,000 events over 1,000,000 leads, which is 11 to 5.
@@ -29,6 +31,8 @@ struct LoadResult {
     /// Replies that were not results, and the first of them as it came.
     var errorCount = 0
     var firstError: String?
+    /// Replies that asked to come again, and were obeyed.
+    var busyCount = 0
 
     var eventsPerSecond: Double { Double(events) * 1e9 / Double(max(nanoseconds, 1)) }
 }
@@ -70,7 +74,8 @@ struct LoadDriver {
                 templates: templates, seed: load.seed, leads: load.leads, member: member, of: load.connections)
             connections.append(
                 LoadConnection(
-                    descriptor: try daemon.connect(), stream: stream, events: events, inFlightMax: load.inFlight))
+                    descriptor: try daemon.connect(), stream: stream, events: events, inFlightMax: load.inFlight,
+                    obeysBusy: load.obeysBusy))
         }
         var polled = connections.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN), revents: 0) }
 
@@ -86,11 +91,18 @@ struct LoadDriver {
             polled[index].events = Int16(connection.wantsToWrite ? POLLIN | POLLOUT : POLLIN)
         }
         while answered < load.events {
-            let ready = poll(&polled, nfds_t(polled.count), 100)
+            let isWaiting = connections.contains(where: \.isWaiting)
+            let ready = poll(&polled, nfds_t(polled.count), isWaiting ? 1 : 100)
             if ready < 0, errno != EINTR { throw .system("poll") }
             try Interruption.check()
             let now = monotonicNanoseconds()
             try daemon.memory.sampleIfDue(now: now)
+            if isWaiting {
+                for (index, connection) in connections.enumerated() where connection.isWaiting {
+                    try connection.send()
+                    polled[index].events = Int16(connection.wantsToWrite ? POLLIN | POLLOUT : POLLIN)
+                }
+            }
             if ready <= 0 {
                 try daemon.checkIsRunning()
                 guard now - lastReply < Self.silenceMaxNanoseconds else {
@@ -122,6 +134,7 @@ struct LoadDriver {
         result.daemonShare = Double(try daemon.processorNanoseconds() - daemonBefore) / Double(result.nanoseconds)
 
         result.errorCount = connections.reduce(0) { $0 + $1.errorCount }
+        result.busyCount = connections.reduce(0) { $0 + $1.busyCount }
         result.firstError = connections.lazy.compactMap(\.firstError).first
         return result
     }

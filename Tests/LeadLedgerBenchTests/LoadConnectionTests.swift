@@ -9,19 +9,22 @@ private struct Conversation {
     let far: Int32
     var latency = LatencyHistogram()
 
-    init(events: Int, inFlight: Int) throws {
+    init(events: Int, inFlight: Int, obeysBusy: Bool = false) throws {
         var ends: [Int32] = [0, 0]
         try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0)
         let stream = EventStream(templates: EventTemplates(tag: "t"), seed: 1, leads: 10)
-        connection = LoadConnection(descriptor: ends[0], stream: stream, events: events, inFlightMax: inFlight)
+        connection = LoadConnection(
+            descriptor: ends[0], stream: stream, events: events, inFlightMax: inFlight, obeysBusy: obeysBusy)
         far = ends[1]
     }
 
-    /// What the connection has sent, as the number of lines.
-    func takeRequests() -> Int {
+    /// How many lines the connection has sent.
+    func takeRequests() -> Int { takeLines().count }
+
+    func takeLines() -> [String] {
         var bytes = [UInt8](repeating: 0, count: 1 << 20)
         let count = recv(far, &bytes, bytes.count, Int32(MSG_DONTWAIT))
-        return count < 0 ? 0 : bytes[..<count].count { $0 == 0x0A }
+        return count < 0 ? [] : bytes[..<count].split(separator: 0x0A).map { String(decoding: $0, as: UTF8.self) }
     }
 
     mutating func answer(_ text: String) throws {
@@ -77,6 +80,50 @@ private struct Conversation {
         #expect(conversation.connection.isDone)
         #expect(conversation.connection.errorCount == 3)
         #expect(conversation.connection.firstError == error)
+    }
+
+    private func error(_ number: Int, _ data: String) -> String {
+        #"{"jsonrpc":"2.0","id":\#(1_000_000_000 + number),"error":{"code":-1,"message":"no","data":{\#(data)}}}"#
+            + "\n"
+    }
+
+    @Test func `requests that are told to come again go first and in their order, with those that needed them`() throws
+    {
+        var conversation = try Conversation(events: 6, inFlight: 4, obeysBusy: true)
+        defer { close(conversation.far) }
+        let connection = conversation.connection
+        try connection.send()
+        let lines = conversation.takeLines()
+        try conversation.answer(result(0))
+        try conversation.answer(error(1, #""name":"busy","retry_after_ms":0"#))
+        try connection.send()
+        try #require(conversation.takeRequests() == 0)
+        try conversation.answer(error(2, #""name":"unknown_lead""#))
+        try conversation.answer(result(3))
+        #expect(connection.isWaiting)
+        try connection.send()
+        #expect(conversation.takeLines() == [lines[1], lines[2]])
+        try conversation.answer(result(1) + result(2))
+        try connection.send()
+        #expect(conversation.takeRequests() == 2)
+        try conversation.answer(result(4) + result(5))
+        #expect(connection.isDone)
+        #expect(connection.errorCount == 0)
+        #expect(connection.busyCount == 1)
+    }
+
+    @Test func `an unknown lead without a busy before it is an error, and so is busy where it is not obeyed`() throws {
+        var obeying = try Conversation(events: 1, inFlight: 1, obeysBusy: true)
+        defer { close(obeying.far) }
+        try obeying.connection.send()
+        try obeying.answer(error(0, #""name":"unknown_lead""#))
+        #expect(obeying.connection.errorCount == 1)
+        var strict = try Conversation(events: 1, inFlight: 1)
+        defer { close(strict.far) }
+        try strict.connection.send()
+        try strict.answer(error(0, #""name":"busy","retry_after_ms":0"#))
+        #expect(strict.connection.errorCount == 1)
+        #expect(strict.connection.isDone)
     }
 
     @Test func `a line that nobody asked for and a closed connection end the run`() throws {
