@@ -36,6 +36,8 @@ final class ModelWorker: Sendable {
 
     /// What the model does around a worker's work. Called on the worker's thread.
     struct Hooks: Sendable {
+        /// `wakesAt` has changed.
+        var sleepChanged: @Sendable () -> Void
         /// Whether somebody waits for the events below this position.
         var isWanted: @Sendable (UInt64) -> Bool
         /// Runs the commit and the publishing of its progress.
@@ -59,7 +61,7 @@ final class ModelWorker: Sendable {
     private let thread = Mutex<WorkerThread?>(nil)
     private let isStopping = Atomic<Bool>(false)
     /// The log's end at which it is worth ringing; `.max` while the worker is awake.
-    private let wakeAt = Atomic<UInt64>(.max)
+    let wakesAt = Atomic<UInt64>(.max)
     private let state = Mutex(Condition.following)
 
     init(
@@ -96,13 +98,6 @@ final class ModelWorker: Sendable {
             return thread
         }
         ended?.join()
-    }
-
-    /// The log has grown to `end`. Called by the appender after each commit, so it only looks and seldom rings.
-    func notice(end: UInt64) {
-        guard end >= wakeAt.load(ordering: .relaxed) else { return }
-        wakeAt.store(.max, ordering: .relaxed)
-        doorbell.ring()
     }
 
     func ring() { doorbell.ring() }
@@ -154,10 +149,12 @@ final class ModelWorker: Sendable {
 
     /// Sleeps until the log's end is `untilEnd`, until an instant, or until somebody rings.
     private func sleep(untilEnd: UInt64, or instant: UInt64) {
-        wakeAt.store(untilEnd, ordering: .sequentiallyConsistent)
-        // An append between the look at the end and this line rang nobody.
+        wakesAt.store(untilEnd, ordering: .sequentiallyConsistent)
+        hooks.sleepChanged()
+        // An append between the look at the end and these lines rang nobody.
         if source.end.rawValue < untilEnd { doorbell.wait(until: instant) }
-        wakeAt.store(.max, ordering: .relaxed)
+        wakesAt.store(.max, ordering: .sequentiallyConsistent)
+        hooks.sleepChanged()
     }
 
     private func goesOn(after error: ModelBuild.FollowError) -> Bool {

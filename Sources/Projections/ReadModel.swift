@@ -57,6 +57,8 @@ final class ReadModel: Sendable {
     private let state: Mutex<State?> = Mutex(nil)
     /// M1: held for each commit with its publishing, and for a switch.
     private let publishing = Mutex(())
+    /// The log's end at which the first of the sleeping workers is worth ringing.
+    private let wakesAt = Atomic<UInt64>(.max)
     /// The lowest position that somebody waits for.
     private let wanted = Atomic<UInt64>(.max)
 
@@ -84,6 +86,9 @@ final class ReadModel: Sendable {
         ModelWorker(
             build: build, target: source.end, source: source, configuration: configuration,
             hooks: ModelWorker.Hooks(
+                sleepChanged: { [weak self] in
+                    if let self { self.with { self.setWakesAt($0) } }
+                },
                 // The model stays until its workers have ended; weak, since it holds them.
                 isWanted: { [weak self] in self?.isWanted($0) ?? false },
                 committing: { [weak self] body in try self?.publishing.withLock { _ in try body() } },
@@ -126,11 +131,25 @@ final class ReadModel: Sendable {
         rebuild?.build.cache.environment.close()
     }
 
-    /// The log has grown. Called by the appender.
+    /// The log has grown. Called by the appender after each commit, so it only looks, and seldom takes a lock: one that a worker
+    /// of low priority may hold.
     func notice(end: UInt64) {
-        let (active, rebuild) = with { ($0.active, $0.rebuild.worker) }
-        active.notice(end: end)
-        rebuild?.notice(end: end)
+        guard end >= wakesAt.load(ordering: .sequentiallyConsistent) else { return }
+        with { state in
+            for worker in [state.active, state.rebuild.worker] {
+                guard let worker, end >= worker.wakesAt.load(ordering: .relaxed) else { continue }
+                // Once: it may take a while to wake up.
+                worker.wakesAt.store(.max, ordering: .relaxed)
+                worker.ring()
+            }
+            setWakesAt(state)
+        }
+    }
+
+    private func setWakesAt(_ state: State) {
+        let active = state.active.wakesAt.load(ordering: .relaxed)
+        let rebuild = state.rebuild.worker?.wakesAt.load(ordering: .relaxed) ?? .max
+        wakesAt.store(min(active, rebuild), ordering: .sequentiallyConsistent)
     }
 
     // MARK: Answering
