@@ -69,6 +69,9 @@ extension LedgerError {
                 .readersFull
             } else if error.isCorruption {
                 .corruption
+            } else if error.operation == .checkFileSystem || error.operation == .checkOwner {
+                // The place is wrong, not the device.
+                .cannotCreate
             } else {
                 .io
             }
