@@ -14,6 +14,7 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let collections = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -47,7 +48,10 @@ let package = Package(
         .target(name: "JSON", dependencies: ["CSimdJSON"], swiftSettings: houseStyle),
         .target(
             name: "Schemas", path: "schemas", exclude: ["README.md", "vectors"], sources: ["Schemas.swift"],
-            resources: [.embedInCode("events"), .embedInCode("methods"), .embedInCode("errors.json")],
+            resources: [
+                .embedInCode("events"), .embedInCode("methods"), .embedInCode("errors.json"),
+                .embedInCode("mapping.json"),
+            ],
             swiftSettings: houseStyle),
 
         // The business, and what is read from the log.
@@ -62,7 +66,8 @@ let package = Package(
         .target(
             name: "LeadLedger",
             dependencies: [
-                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto, logging,
+                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto,
+                logging,
                 yams,
             ],
             swiftSettings: houseStyle),
@@ -72,29 +77,47 @@ let package = Package(
         .executableTarget(
             name: "leadledgerd", dependencies: ["LeadLedger", arguments, logging], swiftSettings: houseStyle),
         .executableTarget(
-            name: "leadledger", dependencies: ["LeadLedgerClient", "JSON", "Leads", "Schemas", crypto, arguments, yams],
+            name: "leadledger",
+            dependencies: [
+                "LeadLedgerClient", "Control", "JSON", "Leads", "Schemas", collections, heap, arguments, yams,
+            ],
             swiftSettings: houseStyle),
         .executableTarget(
-            name: "leadledger-bench", dependencies: ["LeadLedgerClient", "LMDB", "JSON", arguments],
-            swiftSettings: houseStyle),
+            name: "leadledger-bench", dependencies: ["LMDB", "JSON", arguments], swiftSettings: houseStyle),
 
         // Tests: a folder for each target.
         .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB"], swiftSettings: houseStyle),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: houseStyle),
         .testTarget(
-            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle),
+            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle
+        ),
         .testTarget(name: "LeadsTests", dependencies: ["Leads"], swiftSettings: houseStyle),
         .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
         .testTarget(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix], swiftSettings: houseStyle),
+            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix],
+            swiftSettings: houseStyle),
+        .target(
+            name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: houseStyle),
+        .testTarget(
+            name: "LeadLedgerClientTests", dependencies: ["LeadLedgerClient", "TestSupport", "Control", "JSON"],
+            swiftSettings: houseStyle),
+        .testTarget(
+            name: "CommandLineTests",
+            dependencies: [
+                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto,
+                arguments,
+            ],
+            swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON"], swiftSettings: houseStyle),
+        .testTarget(
+            name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
+            swiftSettings: houseStyle),
 
         // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.
-        .target(name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: houseStyle),
         .target(name: "CNoSync", dependencies: ["CLMDB"], path: "Tests/PlantedDaemon/CNoSync"),
         .executableTarget(
             name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],

@@ -51,6 +51,9 @@ package enum Schemas {
         ("status.params", PackageResources.status_params_json),
     ]
 
+    /// What a file that maps CSV rows to events may say.
+    package static let mapping: [UInt8] = PackageResources.mapping_json
+
     /// Every error the daemon answers with: name, code, exit code, hint.
     package static let errors: [UInt8] = PackageResources.errors_json
 }

@@ -17,6 +17,7 @@ func fileNames(in folder: String) throws -> [String] {
         _ = try JSONSchema(Schemas.envelope)
         for event in Schemas.events { _ = try JSONSchema(event.text) }
         for method in Schemas.methods { _ = try JSONSchema(method.text) }
+        #expect(try JSONSchema(Schemas.mapping).name == "leadledger:mapping")
     }
 
     @Test func `the lists name every file of the directories and no other`() throws {
@@ -30,6 +31,7 @@ func fileNames(in folder: String) throws -> [String] {
             [UInt8](try Data(contentsOf: schemaFolder.appending(path: path)))
         }
         #expect(try file("events/envelope.json") == Schemas.envelope)
+        #expect(try file("mapping.json") == Schemas.mapping)
         for event in Schemas.events { #expect(try file("events/\(event.name).v\(event.version).json") == event.text) }
         for method in Schemas.methods { #expect(try file("methods/\(method.name).json") == method.text) }
     }

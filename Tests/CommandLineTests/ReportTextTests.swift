@@ -1,0 +1,101 @@
+import JSON
+import Testing
+
+@testable import leadledger
+
+/// What people see of answers in the form that WireProtocol.md gives them.
+@Suite struct ReportTextTests {
+    private func text(_ answer: String, _ write: (JSONValue, Output) -> Void) throws -> String {
+        let output = Output(descriptor: nil)
+        var parser = JSONParser()
+        try parser.withDocument(answer) { write($0, output) }
+        return String(decoding: output.bytes, as: UTF8.self)
+    }
+
+    @Test func `attribution shows models side by side, in the currency's unit`() throws {
+        let answer = """
+            {"position":10,"path_builder":"default","conversion":"won","by":"channel","models":["first","linear"],"from":null,\
+            "to":"2018-06-01T00:00:00Z","inputs_digest":"x","touches":5,"flagged":1,"rows":[\
+            {"value":"organic search","label":"organic search","currency":"BRL","credits":{"first":{"conversions":"2.000000000","value":"140.000000"},"linear":{"conversions":"1.333333334","value":"93.333334"}}},\
+            {"value":null,"label":"(none)","currency":"BRL","credits":{"first":{"conversions":"0.000000000","value":"0.000000"},"linear":{"conversions":"0.666666666","value":"46.666666"}}}],\
+            "totals":[{"currency":"BRL","conversions":2,"unattributed":0,"value":140}]}
+            """
+        #expect(
+            try text(answer, ReportCommand.Attribution.write) == """
+                channel         currency  first  first value       linear  linear value
+                --------------  --------  -----  -----------  -----------  ------------
+                organic search  BRL           2         1.40  1.333333334    0.93333334
+                (none)          BRL           0         0.00  0.666666666    0.46666666
+                --------------  --------  -----  -----------  -----------  ------------
+                all             BRL           2         1.40            2          1.40
+
+                won, up to 2018-06-01T00:00:00Z, path builder default, 5 touches, position 10; 1 captured after their conversion
+
+                """)
+    }
+
+    @Test func `the funnel shows the stages that were reached and the share with its interval`() throws {
+        func row(_ label: String, _ leads: Int, _ won: Int, month: String = "null", share: String) -> String {
+            """
+            {"month":\(month),"value":"\(label)","label":"\(label)","leads":\(leads),"censored":0,"stages":{"captured":{"reached":\(leads),"skipped":0},"mql":{"reached":3,"skipped":1},"offered":{"reached":0,"skipped":0}},"won":\(won),"lost":1,"disqualified":0,"win_share":\(share)}
+            """
+        }
+        let share = #"{"share":0.105250000,"lower":0.098713828,"upper":0.112165094}"#
+        let answer = """
+            {"position":9,"mode":"cohort","by":"channel","from":null,"to":null,"period":null,"horizon_days":30,"as_of":"2018-01-01T00:00:00Z",\
+            "rows":[\(row("web", 8_000, 842, share: share)),\(row("(none)", 0, 0, share: #"{"share":null,"lower":null,"upper":null}"#))],\
+            "periods":[],"total":\(row("", 8_000, 842, share: share))}
+            """
+        #expect(
+            try text(answer, ReportCommand.Funnel.write) == """
+                channel  leads  mql  won  lost  disqualified  win share   95 % interval
+                -------  -----  ---  ---  ----  ------------  ---------  --------------
+                web       8000    3  842     1             0     10.5 %  9.9 % - 11.2 %
+                (none)       0    3    0     1             0
+                -------  -----  ---  ---  ----  ------------  ---------  --------------
+                all       8000    3  842     1             0     10.5 %  9.9 % - 11.2 %
+
+                cohort, followed for 30 days, position 9
+
+                """)
+    }
+
+    @Test func `the queue shows ages, and a lead without a channel as (none)`() throws {
+        let answer = """
+            {"position":5,"as_of":"2026-03-01T12:00:00Z","total":30,"leads":[\
+            {"lead":"L-1","stage":"mql","custody":"queue","queue":"eu","channel":null,"since":"2026-02-28T08:00:00Z","since_position":1,"age_seconds":100800},\
+            {"lead":"L\\u001b[31m","stage":"captured","custody":"inbox","queue":null,"channel":"web","since":"2026-03-01T11:59:20Z","since_position":2,"age_seconds":40}],"next":null}
+            """
+        let shown = try text(answer, QueueCommand.List.write)
+        #expect(shown.contains("L-1          mql       queue    eu     (none)   2026-02-28T08:00:00Z  1 d 4 h"))
+        #expect(shown.contains("L\\u{1b}[31m"))
+        #expect(shown.contains("   40 s\n"))
+        #expect(shown.hasSuffix("2 of 30 leads, ages as of 2026-03-01T12:00:00Z, position 5\n"))
+    }
+
+    @Test func `a lead is shown without what it has none of`() throws {
+        let answer = """
+            {"position":9,"lead":{"lead":"L-1","stage":"won","custody":"none","owner":null,"counts":{"captures":1,"touches":0,"wins":1},"conversion":{"at":"2018-01-01T00:00:00Z","position":8,"amount":129900,"currency":"EUR"}}}
+            """
+        #expect(
+            try text(answer, ShowCommand.write) == """
+                lead            L-1
+                stage           won
+                custody         none
+                counts          1 captures, 1 wins
+                conversion      1299.00 EUR at 2018-01-01T00:00:00Z, position 8
+                as of position  9
+
+                """)
+    }
+
+    @Test func `numbers are exact and rounded only for the eye`() {
+        #expect(exactUnits("1.5", fractionDigits: 9) == 1_500_000_000)
+        #expect(exactUnits("-0.000001", fractionDigits: 6) == -1)
+        #expect(exactUnits("99999999999999999999.123456", fractionDigits: 6) == 99_999_999_999_999_999_999_123_456)
+        #expect(exactUnits("1.0000001", fractionDigits: 6) == nil)
+        #expect(exactUnits("x", fractionDigits: 6) == nil)
+        #expect(ageText(seconds: 59) == "59 s")
+        #expect(ageText(seconds: 7_500) == "2 h 5 min")
+    }
+}
