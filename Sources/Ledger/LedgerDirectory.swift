@@ -177,14 +177,8 @@ enum LedgerDirectory {
     }
 
     static func options(_ configuration: LogConfiguration) -> Environment.Options {
-        // The crash tests must catch a log that does not sync: this plants that fault, in a build of its own.
-        #if LEADLEDGER_PLANTED_NOSYNC
-            let durability = Environment.Durability.cache
-        #else
-            let durability = Environment.Durability.synced
-        #endif
-        return Environment.Options(
-            mapSize: configuration.logMapBytes, durability: durability, mayUseTmpfs: configuration.mayUseTmpfs)
+        Environment.Options(
+            mapSize: configuration.logMapBytes, durability: .synced, mayUseTmpfs: configuration.mayUseTmpfs)
     }
 
     /// To the second, for people.
