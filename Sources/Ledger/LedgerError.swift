@@ -69,6 +69,9 @@ extension LedgerError {
                 .readersFull
             } else if error.isCorruption {
                 .corruption
+            } else if error.operation == .checkFileSystem || error.operation == .checkOwner {
+                // The place is wrong, not the device.
+                .cannotCreate
             } else {
                 switch error.operation {
                 // What the environment refuses before it looks at the data: a wrong place, wrong rights.

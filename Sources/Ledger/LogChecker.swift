@@ -253,6 +253,11 @@ package struct LogChecker {
             }
             if row != expected {
                 error("stream \(key)", "the row says \(Self.text(row)), the log \(Self.text(expected))")
+                continue
+            }
+            let used = IndexRow.headerBytes + Int(min(row.version.rawValue, IndexRow.recentsMax)) * IndexRow.recentBytes
+            if bytes.dropFirst(used).contains(where: { $0 != 0 }) {
+                error("stream \(key)", "the unused room of its row is not zero")
             }
         }
     }

@@ -122,18 +122,25 @@ private final class FreshBuild {
         guard template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) != nil else {
             throw FileError(operation: "create", path: temporary, code: errno)
         }
-        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        self.directory = directory
         var configuration = ProjectionConfiguration()
         configuration.mayUseTmpfs = true
-        let prefix = LogPrefix(log, end: Position(rawValue: end))
-        build = try ModelBuild(type, number: 1, in: directory, source: prefix, configuration: configuration)
-        let batch = ModelBuild.Batch(
-            source: prefix, scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
-            nanosecondsMax: .max / 2, wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
-        while build.progress.load(ordering: .relaxed) < end {
-            guard try build.follow(batch) > 0 else {
-                throw ProjectionError(.io, "the log ends at \(build.progress.load(ordering: .relaxed)) of \(end)")
+        do {
+            let prefix = LogPrefix(log, end: Position(rawValue: end))
+            build = try ModelBuild(type, number: 1, in: directory, source: prefix, configuration: configuration)
+            let batch = ModelBuild.Batch(
+                source: prefix, scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
+                nanosecondsMax: .max / 2, wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
+            while build.progress.load(ordering: .relaxed) < end {
+                guard try build.follow(batch) > 0 else {
+                    throw ProjectionError(.io, "the log ends at \(build.progress.load(ordering: .relaxed)) of \(end)")
+                }
             }
+        } catch {
+            // A broken log is what a check may meet, and no reason to leave this behind.
+            try? DurableFiles.removeDirectory(directory)
+            throw error
         }
     }
 

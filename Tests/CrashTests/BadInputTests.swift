@@ -107,7 +107,7 @@ extension ProgramTests {
                     what: "a win after a loss",
                     line: append(
                         event("lead.won", subject: #""L-lost""#, data: #""data":{"amount":1,"currency":"EUR"}"#)),
-                    name: "transition_refused", pointer: place, message: "",
+                    name: "transition_refused", pointer: place + "/type", message: "",
                     data: ["lead": #""L-lost""#, "stage": #""lost""#, "custody": #""none""#, "cycle": "0"]),
                 BadLine(
                     what: "the same name with another body",
@@ -119,7 +119,7 @@ extension ProgramTests {
                     line: append(
                         event(),
                         event(id: "1", subject: #""L-0""#, data: #""data":{"channel":"fair","campaign":"spring"}"#)),
-                    name: "partial_duplicate", pointer: "/params/events", message: "",
+                    name: "partial_duplicate", pointer: "/params/events/1", message: "",
                     data: ["stored": #"[{"event":1,"position":0}]"#]),
                 BadLine(
                     what: "a name twice in one unit", line: append(event(), event()), name: "duplicate_name_in_unit",

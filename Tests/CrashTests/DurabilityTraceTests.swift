@@ -48,10 +48,15 @@ extension ProgramTests {
             }
             let status = try daemon.terminate()
             #expect(status == .exited(0), "\(daemon.process.errorOutput)")
-            try Monotonic.wait(for: "strace to write its last line; is ptrace allowed here?") {
-                let trace = (try? bytes(ofFile: path)) ?? []
-                return String(decoding: trace.suffix(4_000), as: UTF8.self).contains(
-                    "\(daemon.process.identifier) +++ exited")
+            let last = "\(daemon.process.identifier) +++ exited"
+            var end = ""
+            do {
+                try Monotonic.wait(for: "strace's last line", milliseconds: 30_000) {
+                    end = String(decoding: ((try? bytes(ofFile: path)) ?? []).suffix(4_000), as: UTF8.self)
+                    return end.contains(last)
+                }
+            } catch {
+                throw TimedOut("\"\(last)\" from strace; is ptrace allowed here? Its trace ends: \(end.suffix(1_000))")
             }
             return (SystemCallTrace(try bytes(ofFile: path)), subjects)
         }

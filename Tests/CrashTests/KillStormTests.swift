@@ -230,7 +230,7 @@ private struct Storm {
         expect("leads of the funnel", funnel["leads"].integer, plain.leads.count)
         expect("won leads of the funnel", funnel["won"].integer, plain.won)
         expect("conversions", attribution["conversions"].integer ?? 0, plain.wins)
-        expect("won amount", attribution["value"].integer ?? 0, plain.wonAmount)
+        expect("won amount", attribution["value"].string.flatMap { Int($0) } ?? 0, plain.wonAmount)
         guard thoroughly else { return }
         let before = try client.answers(about: Array(sample))
         for model in LineClient.modelNames {

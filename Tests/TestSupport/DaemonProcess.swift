@@ -66,7 +66,8 @@ package struct LedgerPlace: Sendable {
     package func check(_ arguments: [String] = []) throws -> (
         status: ExitStatus, findings: [String], errorOutput: String
     ) {
-        let result = try run(Programs.daemon, ["check", "--data", data] + arguments, scratch: scratch)
+        let result = try run(
+            Programs.daemon, ["check", "--data", data] + arguments, variables: ["TMPDIR": scratch], scratch: scratch)
         return (result.status, result.output.split(separator: "\n").map(String.init), result.errorOutput)
     }
 }
