@@ -18,7 +18,7 @@ import Testing
             "to":"2018-06-01T00:00:00Z","inputs_digest":"x","touches":5,"flagged":1,"rows":[\
             {"value":"organic search","label":"organic search","currency":"BRL","credits":{"first":{"conversions":"2.000000000","value":"140.000000"},"linear":{"conversions":"1.333333334","value":"93.333334"}}},\
             {"value":null,"label":"(none)","currency":"BRL","credits":{"first":{"conversions":"0.000000000","value":"0.000000"},"linear":{"conversions":"0.666666666","value":"46.666666"}}}],\
-            "totals":[{"currency":"BRL","conversions":2,"unattributed":0,"value":140}]}
+            "totals":[{"currency":"BRL","conversions":2,"unattributed":0,"value":"140"}]}
             """
         #expect(
             try text(answer, ReportCommand.Attribution.write) == """

@@ -26,11 +26,17 @@ func writeFacts(_ facts: [(name: String, value: String)], to output: Output) {
     }
 }
 
+/// An amount of minor units, a number or (where sums may be large) a text, in the currency's unit: `1299.00`.
+func amountText(_ amount: JSONValue?, _ currency: JSONValue?) -> String {
+    guard let minorUnits = amount?.int128 ?? amount?.string.flatMap({ Int128($0) }),
+        let known = currency?.string.flatMap({ Currency($0) })
+    else { return amount.shown }
+    return Money.text(minorUnits: minorUnits, of: known)
+}
+
 /// An amount of minor units with its currency: `1299.00 EUR`.
 func moneyText(_ amount: JSONValue?, _ currency: JSONValue?) -> String {
-    guard let minorUnits = amount?.int128 else { return "" }
-    guard let code = currency?.string, let known = Currency(code) else { return "\(minorUnits) \(currency.shown)" }
-    return "\(Money.text(minorUnits: minorUnits, of: known)) \(code)"
+    "\(amountText(amount, currency)) \(currency.shown)"
 }
 
 /// Credit of value, which the daemon gives in minor units with six decimals, in the currency's unit.

@@ -145,10 +145,9 @@ struct ReportCommand: ParsableCommand {
             table.addRule()
             for total in result["totals"]?.elements ?? result.elements {
                 // Credits of a model add up to the conversions, so the total is the same below each.
-                let value = total["currency"]?.string.flatMap { Currency($0) }
-                    .flatMap { currency in total["value"]?.int128.map { Money.text(minorUnits: $0, of: currency) } }
+                let value = amountText(total["value"], total["currency"])
                 var cells = ["all", total["currency"].shown]
-                for _ in models { cells += [total["conversions"].shown, value ?? total["value"].shown] }
+                for _ in models { cells += [total["conversions"].shown, value] }
                 table.add(cells)
             }
             table.write(to: output)
