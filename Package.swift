@@ -66,7 +66,8 @@ let package = Package(
         .target(
             name: "LeadLedger",
             dependencies: [
-                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto, logging,
+                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto,
+                logging,
                 yams,
             ],
             swiftSettings: houseStyle),
@@ -82,21 +83,22 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
         .executableTarget(
-            name: "leadledger-bench", dependencies: ["LeadLedgerClient", "LMDB", "JSON", arguments],
-            swiftSettings: houseStyle),
+            name: "leadledger-bench", dependencies: ["LMDB", "JSON", arguments], swiftSettings: houseStyle),
 
         // Tests: a folder for each target.
         .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB"], swiftSettings: houseStyle),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: houseStyle),
         .testTarget(
-            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle),
+            name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle
+        ),
         .testTarget(name: "LeadsTests", dependencies: ["Leads"], swiftSettings: houseStyle),
         .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
         .testTarget(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix], swiftSettings: houseStyle),
+            name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix],
+            swiftSettings: houseStyle),
         .target(
             name: "TestSupport", dependencies: ["JSON"], path: "Tests/TestSupport", swiftSettings: houseStyle),
         .testTarget(
@@ -105,11 +107,22 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto, arguments,
+                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto,
+                arguments,
             ],
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON"], swiftSettings: houseStyle),
+        .testTarget(
+            name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
+            swiftSettings: houseStyle),
+
+        // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.
+        .target(name: "CNoSync", dependencies: ["CLMDB"], path: "Tests/PlantedDaemon/CNoSync"),
+        .executableTarget(
+            name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],
+            path: "Tests/PlantedDaemon/leadledgerd-planted", swiftSettings: houseStyle),
+        .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ],
     cxxLanguageStandard: .cxx17
 )

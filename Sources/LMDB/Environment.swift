@@ -151,6 +151,9 @@ package final class Environment: @unchecked Sendable {
         return try body(transaction)
     }
 
+    /// Read transactions lent at the moment, resting ones included.
+    package var readersLent: Int { readers.withLock { $0.lentCount } }
+
     /// Takes a reset reader back into the pool, or ends one that is of no use any more.
     func takeBack(_ reader: OpaquePointer, isUsable: Bool) {
         if !isUsable { mdb_txn_abort(reader) }

@@ -84,13 +84,20 @@ package struct ReadTransaction: ~Copyable, ReadingTransaction {
         state = .resting
     }
 
-    /// Takes a new snapshot, of what is committed now. After an error only `deinit` remains.
+    /// Takes a new snapshot, of what is committed now. After an error every later renewal fails too (MDB_BAD_TXN), and
+    /// reads with it: an event loop may try again at each request, and must not end the process by that.
     package mutating func renew() throws(LMDBError) {
-        precondition(state != .failed, "an earlier renewal failed")
+        guard state != .failed else { throw LMDBError(code: MDB_BAD_TXN, operation: .renew) }
         reset()
         let code = mdb_txn_renew(handle)
         state = code == MDB_SUCCESS ? .active : .failed
         try LMDBError.check(code, .renew)
+    }
+
+    /// Leaves it as a renewal does that LMDB refused.
+    mutating func failForTests() {
+        reset()
+        state = .failed
     }
 
     /// A cursor, to be used only while this snapshot lasts.

@@ -90,18 +90,19 @@ package struct ConfigurationError: Error, CustomStringConvertible, Equatable {
 
 extension Configuration {
     /// The settings that a file may hold, by their key in it.
-    private static let integerKeys: [(key: String, range: ClosedRange<UInt64>, set: @Sendable (inout Self, UInt64) -> Void)] = [
-        ("log_map_bytes", 1 << 20...1 << 46, { $0.logMapBytes = $1 }),
-        ("cache_map_bytes", 1 << 20...1 << 44, { $0.cacheMapBytes = $1 }),
-        ("allocation_step_bytes", 64 << 10...1 << 30, { $0.allocationStepBytes = $1 }),
-        ("index_commit_events", 1...50_000, { $0.indexCommitEvents = Int($1) }),
-        ("index_commit_ms", 1...60_000, { $0.indexCommitMilliseconds = Int($1) }),
-        ("model_commit_events", 1...10_000, { $0.modelCommitEvents = Int($1) }),
-        ("model_commit_ms", 1...60_000, { $0.modelCommitMilliseconds = Int($1) }),
-        ("event_loops", 1...64, { $0.eventLoops = Int($1) }),
-        ("connections", 1...4_096, { $0.connectionsMax = Int($1) }),
-        ("idle_seconds", 0...86_400, { $0.idleSeconds = Int($1) }),
-    ]
+    private static let integerKeys:
+        [(key: String, range: ClosedRange<UInt64>, set: @Sendable (inout Self, UInt64) -> Void)] = [
+            ("log_map_bytes", 1 << 20...1 << 46, { $0.logMapBytes = $1 }),
+            ("cache_map_bytes", 1 << 20...1 << 44, { $0.cacheMapBytes = $1 }),
+            ("allocation_step_bytes", 64 << 10...1 << 30, { $0.allocationStepBytes = $1 }),
+            ("index_commit_events", 1...50_000, { $0.indexCommitEvents = Int($1) }),
+            ("index_commit_ms", 1...60_000, { $0.indexCommitMilliseconds = Int($1) }),
+            ("model_commit_events", 1...10_000, { $0.modelCommitEvents = Int($1) }),
+            ("model_commit_ms", 1...60_000, { $0.modelCommitMilliseconds = Int($1) }),
+            ("event_loops", 1...64, { $0.eventLoops = Int($1) }),
+            ("connections", 1...4_096, { $0.connectionsMax = Int($1) }),
+            ("idle_seconds", 0...86_400, { $0.idleSeconds = Int($1) }),
+        ]
 
     /// Takes over what the YAML text `text` of the file at `path` sets.
     ///
@@ -114,7 +115,8 @@ extension Configuration {
         }
         guard let document else { return }
         guard case .mapping(let mapping) = document else {
-            throw ConfigurationError(place: path, reason: "holds no mapping of settings; write lines like `event_loops: 2`")
+            throw ConfigurationError(
+                place: path, reason: "holds no mapping of settings; write lines like `event_loops: 2`")
         }
         var seen: Set<String> = []
         for (keyNode, valueNode) in mapping {

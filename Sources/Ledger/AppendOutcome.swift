@@ -12,7 +12,8 @@ package protocol AppendReplySink: AnyObject, Sendable {
 package enum AppendOutcome: Sendable {
     /// Every event is stored and survives a power cut; or was already, see ``AppendReceipt/isDuplicate``.
     case appended(AppendReceipt)
-    /// Nothing of it is stored.
+    /// Nothing of it was stored by this submission; nor before, unless the refusal is `poisoned`, after which nothing is
+    /// looked up.
     case refused(AppendRefusal)
     /// Stored whole or not at all; only a retry after the daemon's restart tells.
     case unknown

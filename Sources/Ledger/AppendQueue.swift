@@ -28,7 +28,9 @@ final class AppendQueue: Sendable {
             guard !state.isClosed else { return (0, false) }
             for unit in units {
                 let bytes = unit.byteCount
-                guard state.units.isEmpty || (state.bytes + bytes <= bytesMax && state.units.count < unitsMax) else { break }
+                guard state.units.isEmpty || (state.bytes + bytes <= bytesMax && state.units.count < unitsMax) else {
+                    break
+                }
                 state.units.append(unit)
                 state.bytes += bytes
                 accepted += 1
@@ -40,9 +42,11 @@ final class AppendQueue: Sendable {
         return accepted
     }
 
-    /// Asks for `queueHasRoom()` once, when the appender has taken units; at once if there is room already.
+    /// Asks for `queueHasRoom()` once, when the appender has taken units; at once if there is room already. A closed
+    /// queue has none any more, and never says so.
     func whenRoom(_ sink: any AppendReplySink) {
         let hasRoom = state.withLock { state in
+            if state.isClosed { return false }
             if state.units.isEmpty { return true }
             if !state.turnedAway.contains(where: { $0 === sink }) { state.turnedAway.append(sink) }
             return false
@@ -50,9 +54,10 @@ final class AppendQueue: Sendable {
         if hasRoom { sink.queueHasRoom() }
     }
 
-    /// Takes what waits, at most about `eventsMax` events, into `units`, and waits for some if there is nothing.
+    /// Takes what waits, at most `eventsMax` events or `bytesMax` bytes and a unit, into `units`, and waits for some if
+    /// there is nothing.
     /// - Returns: false when the queue is closed and empty.
-    func take(eventsMax: Int, into units: inout [AppendUnit]) -> Bool {
+    func take(eventsMax: Int, bytesMax: Int = .max, into units: inout [AppendUnit]) -> Bool {
         units.removeAll(keepingCapacity: true)
         while true {
             var turnedAway: [any AppendReplySink] = []
@@ -62,9 +67,11 @@ final class AppendQueue: Sendable {
                     return state.isClosed ? true : nil
                 }
                 var events = 0
+                var bytes = 0
                 var count = 0
-                while count < state.units.count, events < eventsMax {
+                while count < state.units.count, events < eventsMax, bytes < bytesMax {
                     events += state.units[count].eventCount
+                    bytes += state.units[count].byteCount
                     count += 1
                 }
                 if count == state.units.count {
@@ -74,7 +81,7 @@ final class AppendQueue: Sendable {
                 } else {
                     units.append(contentsOf: state.units[..<count])
                     state.units.removeFirst(count)
-                    for unit in units { state.bytes -= unit.byteCount }
+                    state.bytes -= bytes
                 }
                 swap(&turnedAway, &state.turnedAway)
                 return false
@@ -89,10 +96,13 @@ final class AppendQueue: Sendable {
     /// - Returns: false when there was nothing.
     func takeWaiting(into units: inout [AppendUnit]) -> Bool {
         units.removeAll(keepingCapacity: true)
+        var turnedAway: [any AppendReplySink] = []
         state.withLock { state in
             swap(&units, &state.units)
             state.bytes = 0
+            swap(&turnedAway, &state.turnedAway)
         }
+        for sink in turnedAway { sink.queueHasRoom() }
         return !units.isEmpty
     }
 

@@ -17,7 +17,8 @@ import Synchronization
 /// ```
 ///
 /// What an error means:
-/// - at 1 a full disk, at 3 or 4 a full map: the group is dropped and stored for nobody; later groups try again.
+/// - at 1 a full disk or a full tail, at 3 or 4 a full map: nothing of the group is stored, and later groups try again.
+///   The group is settled once more without writing, so that a retry of what is stored already is told so (P2).
 /// - at 4 anything else: the outcome is unknown. The log is *poisoned*: all waiters are told so, nothing is ever
 ///   committed again by this process, and the poison handler ends the daemon. (The kernel marks pages clean when
 ///   their flush has failed, so that another commit would succeed without them.)
@@ -51,6 +52,8 @@ final class Appender: @unchecked Sendable {
     private var groupStart: UInt64 = 0
     private var recordedAt: Int64 = 0
     private var clockNow: Int64 = 0
+    /// Why nothing may be written; nil: it may.
+    private var noRoom: AppendRefusal?
     private var staged: ContiguousArray<StagedEvent> = []
     private var stagedRows = RowTable(capacity: 1 << 15)
     private var stagedNames = NameTable(capacity: 1 << 15)
@@ -123,14 +126,19 @@ final class Appender: @unchecked Sendable {
 
     private func run() {
         var units: [AppendUnit] = []
-        while queue.take(eventsMax: configuration.groupEventsMax, into: &units) {
+        let bytesMax = LedgerLimits.groupBytesMax
+        while queue.take(eventsMax: configuration.groupEventsMax, bytesMax: bytesMax, into: &units) {
             if isPoisoned {
                 answer(units, with: .refused(.poisoned))
                 continue
             }
             do throws(GroupFailure) {
                 let before = overlay.end
-                try append(units)
+                do throws(GroupFailure) { try append(units) } catch {
+                    guard case .dropped(let refusal) = error else { throw error }
+                    unstageAll()
+                    try append(units, room: refusal)
+                }
                 answer(units)
                 if overlay.end > before {
                     announce(Position(rawValue: overlay.end))
@@ -139,15 +147,12 @@ final class Appender: @unchecked Sendable {
                 overlay.trim(budget: max(256, 2 * Int(overlay.end - before)))
             } catch {
                 unstageAll()
-                switch error {
-                case .dropped(let refusal): answer(units, with: .refused(refusal))
-                case .unknown(let reason):
-                    let isFirst = poison(because: reason)
-                    answer(units, with: .unknown)
-                    // Those in the queue were not begun, but a client can tell the two apart only by a retry.
-                    while queue.takeWaiting(into: &units) { answer(units, with: .unknown) }
-                    if isFirst { onPoison(reason) }
-                }
+                let reason = error.reason
+                let isFirst = poison(because: reason)
+                answer(units, with: .unknown)
+                // Those in the queue were not begun, but a client can tell the two apart only by a retry.
+                while queue.takeWaiting(into: &units) { answer(units, with: .unknown) }
+                if isFirst { onPoison(reason) }
             }
         }
     }
@@ -160,32 +165,23 @@ final class Appender: @unchecked Sendable {
         init(_ error: LMDBError) {
             if error.isMapFull { self = .dropped(.ledgerFull) } else { self = .unknown(LedgerError(error)) }
         }
+
+        /// Why the outcome is unknown. A group that was settled without writing cannot be dropped again.
+        var reason: LedgerError {
+            switch self {
+            case .unknown(let reason): reason
+            case .dropped(let refusal): preconditionFailure("nothing was written, and yet there is no room: \(refusal)")
+            }
+        }
     }
 
     /// Steps 1 to 5. Fills `outcomes`, one a unit.
-    private func append(_ units: [AppendUnit]) throws(GroupFailure) {
+    /// - Parameter refusal: why there is no room. Then nothing is written: what would be is refused with it, and the rest
+    ///   is answered as always.
+    private func append(_ units: [AppendUnit], room refusal: AppendRefusal? = nil) throws(GroupFailure) {
         outcomes.removeAll(keepingCapacity: true)
-        let (events, bytes) = units.reduce(into: (0, 0)) { sum, unit in
-            sum.0 += unit.eventCount
-            sum.1 += unit.byteCount
-        }
-        // The tail is bounded: a group that does not fit waits at the client.
-        if overlay.count + events > configuration.tailEventsMax {
-            overlay.trim(budget: .max)
-            guard overlay.count + events <= configuration.tailEventsMax else {
-                throw .dropped(.tailFull(retryAfterMilliseconds: Self.retryMilliseconds))
-            }
-        }
-
-        // 1.
-        do throws(FileError) {
-            if let code = configuration.faults?.code(.space) {
-                throw FileError(operation: "allocate space for", path: log.environment.directory, code: code)
-            }
-            try space.ensure(bytes: bytesAtWorst(events: events, bytes: bytes))
-        } catch {
-            throw error.isDiskFull ? .dropped(.diskFull) : .unknown(LedgerError(error))
-        }
+        noRoom = refusal
+        if refusal == nil { try makeRoom(units) } else { forgetPlaces(units) }
 
         groupStart = overlay.end
         let last = lastRecordedAt.load(ordering: .relaxed)
@@ -218,10 +214,46 @@ final class Appender: @unchecked Sendable {
         unstageAll()
     }
 
+    /// What the first settling found in its own group was not stored.
+    private func forgetPlaces(_ units: [AppendUnit]) {
+        for unit in units {
+            for event in 0..<unit.eventCount {
+                if let position = unit.slots[event].storedAt, position >= overlay.end {
+                    unit.slots[event].storedAt = nil
+                }
+            }
+        }
+    }
+
+    /// Step 1: in the tail, then on the disk.
+    private func makeRoom(_ units: [AppendUnit]) throws(GroupFailure) {
+        let (events, bytes) = units.reduce(into: (0, 0)) { sum, unit in
+            sum.0 += unit.eventCount
+            sum.1 += unit.byteCount
+        }
+        // The tail is bounded: a group that does not fit waits at the client.
+        if overlay.count + events > configuration.tailEventsMax {
+            overlay.trim(budget: .max)
+            guard overlay.count + events <= configuration.tailEventsMax else {
+                throw .dropped(.tailFull(retryAfterMilliseconds: Self.retryMilliseconds))
+            }
+        }
+
+        // 1.
+        do throws(FileError) {
+            if let code = configuration.faults?.code(.space) {
+                throw FileError(operation: "allocate space for", path: log.environment.directory, code: code)
+            }
+            try space.ensure(bytes: Self.bytesAtWorst(events: events, bytes: bytes))
+        } catch {
+            throw error.isDiskFull ? .dropped(.diskFull) : .unknown(LedgerError(error))
+        }
+    }
+
     /// Two pages filled one after the other hold more than one page's bytes between them, so twice the bytes are enough
     /// (a record's node has about 26 bytes around it, a leaf's entry 58); the rest is for the pages above, the pages
     /// copied on the way down, and the free list.
-    private func bytesAtWorst(events: Int, bytes: Int) -> Int { 2 * (bytes + 128 * events) + 256 << 10 }
+    static func bytesAtWorst(events: Int, bytes: Int) -> Int { 2 * (bytes + 128 * events) + 256 << 10 }
 
     private func unstageAll() {
         for index in staged.indices.reversed() { unstageName(index) }
@@ -330,7 +362,11 @@ final class Appender: @unchecked Sendable {
             }
         }
 
-        // Nothing is against it (A2).
+        // Nothing is against it (A2), but perhaps there is no room.
+        if let noRoom {
+            takeBack(from: firstStaged)
+            return .refused(noRoom)
+        }
         return .appended(try write(unit, firstStaged, &transaction))
     }
 

@@ -135,9 +135,13 @@ package final class CacheEnvironment: Sendable {
         switch try existing(directory, expected, options, isProgressSound) {
         case .sound(let environment):
             let state = expected.with(file: environment.fileIdentity)
-            // C1.
+            // C1. What says so already is not written again, which a full disk would refuse.
             do throws(FileError) {
-                try DurableFiles.replaceFile(statePath(in: directory), with: state.text)
+                if try DurableFiles.readFile(statePath(in: directory)) == state.text {
+                    try DurableFiles.sync(directory)
+                } else {
+                    try DurableFiles.replaceFile(statePath(in: directory), with: state.text)
+                }
             } catch { throw .file(error) }
             return (CacheEnvironment(environment: environment, state: state, spaceStep: spaceStep), .kept)
         case .unsound(let found): reason = found

@@ -19,6 +19,7 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Repeats a call that a signal interrupted; throws when it says no.
     @discardableResult
     static func check(_ operation: String, _ path: String, _ call: () -> Int32) throws(FileError) -> Int32 {
+        DurableFiles.beforeStep?(operation, path)
         while true {
             let result = call()
             if result >= 0 { return result }
@@ -35,6 +36,9 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
 /// - F3: after success the change of name itself survives a power cut: the parent directory was synced.
 package enum DurableFiles {
     package static let temporarySuffix = ".tmp"
+
+    /// Called before each step, with what it does and to which path. Tests look here at what a crash would leave.
+    @TaskLocal static var beforeStep: (@Sendable (_ operation: String, _ path: String) -> Void)?
 
     /// Creates the directory `path` (0700) filled by `fill`, which gets the path of the temporary directory and must
     /// have closed and synced what it wrote there. Fails when `path` exists and is not an empty directory.
@@ -139,8 +143,10 @@ package enum DurableFiles {
     }
 
     package static func parent(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
+        var name = path[...]
+        while name.count > 1, name.last == "/" { name.removeLast() }
+        guard let slash = name.lastIndex(of: "/") else { return "." }
+        return slash == name.startIndex ? "/" : String(name[..<slash])
     }
 
     /// Deletes `path`, which must be a `*.tmp` (F2), and all below it. Links are removed, not followed.

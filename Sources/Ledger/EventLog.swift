@@ -23,7 +23,7 @@ package final class EventLog: Sendable {
     private let lock: LedgerLock
     private let configuration: LogConfiguration
     private let queue: AppendQueue
-    private let follower: IndexFollower
+    let follower: IndexFollower
     private let appender: Appender
     private let listeners: Listeners
     private let isClosed = Atomic<Bool>(false)
@@ -69,7 +69,8 @@ package final class EventLog: Sendable {
         let eventLog = EventLog(
             lock: lock, log: log, reader: try LogReader(log), index: index,
             snapshot: try IndexSnapshot(index: index, log: log), overlay: overlay, progress: progress,
-            lastRecordedAt: lastRecordedAt, configuration: configuration, lifecycle: lifecycle, clock: clock, onPoison: onPoison)
+            lastRecordedAt: lastRecordedAt, configuration: configuration, lifecycle: lifecycle, clock: clock,
+            onPoison: onPoison)
         try eventLog.follower.start()
         do throws(LedgerError) { try eventLog.appender.start() } catch {
             eventLog.follower.stop()
@@ -97,7 +98,8 @@ package final class EventLog: Sendable {
             index: index, log: reader, overlay: overlay, progress: progress, configuration: configuration,
             onBroken: { brokenIndex.report($0) })
         appender = Appender(
-            log: log, snapshot: snapshot, overlay: overlay, queue: queue, follower: follower, configuration: configuration,
+            log: log, snapshot: snapshot, overlay: overlay, queue: queue, follower: follower,
+            configuration: configuration,
             lastRecordedAt: lastRecordedAt, lifecycle: lifecycle, clock: clock,
             announce: { listeners.announce($0) }, onPoison: onPoison)
         // Without the index nothing says which events are stored: the log stops. Its STATE goes, so that the next start
@@ -130,6 +132,7 @@ package final class EventLog: Sendable {
             try? index.cache.closeCleanly()
         }
         log.environment.close()
+        lock.release()
     }
 
     // MARK: Appending
@@ -149,8 +152,9 @@ package final class EventLog: Sendable {
 
     /// Looks up the unit's streams and names, so that the appender does not have to wait for the disk.
     ///
-    /// Where that fails, the appender repeats it, and what is wrong is its answer.
+    /// Where that fails, or the snapshot could not be renewed, the appender repeats it, and what is wrong is its answer.
     package func prepare(_ unit: AppendUnit, using snapshot: inout IndexSnapshot) {
+        guard snapshot.isActive else { return }
         try? snapshot.lookUp(unit)
     }
 
@@ -196,7 +200,8 @@ package final class EventLog: Sendable {
         return Status(
             end: end, lastRecordedAt: last == .min ? nil : last, isPoisoned: isPoisoned,
             indexProgress: Position(rawValue: follower.progress.load(ordering: .acquiring)),
-            indexPausedBecause: follower.pausedBecause, tailEvents: overlay.countSeen, tailEventsMax: configuration.tailEventsMax,
+            indexPausedBecause: follower.pausedBecause, tailEvents: overlay.countSeen,
+            tailEventsMax: configuration.tailEventsMax,
             queueUnits: load.units, queueBytes: load.bytes, readersInUse: info.readersInUse,
             logUsedBytes: info.usedBytes, logMapBytes: info.mapSize, indexUsedBytes: index.environment.info.usedBytes)
     }

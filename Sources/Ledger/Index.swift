@@ -53,8 +53,10 @@ final class Index: Sendable {
         /// The index cannot be believed or written any more.
         case broken(LedgerError)
 
+        /// A full disk in the middle of a commit, where the space ahead did not cover it, is one too: without syncs the
+        /// pages are written before the meta that would name them, so the index is as it was.
         init(_ error: LMDBError) {
-            self = error.isMapFull ? .full(error.description) : .broken(LedgerError(error))
+            self = error.isMapFull || error.isDiskFull ? .full(error.description) : .broken(LedgerError(error))
         }
     }
 
@@ -85,6 +87,7 @@ final class Index: Sendable {
         var batch = Batch(events: events, start: start, log: log, lifecycle: lifecycle)
         do throws(LMDBError) {
             var transaction = try environment.beginWrite()
+            guard try tables.progress(in: transaction) == start else { throw batch.notAtItsProgress() }
             var next = 0
             while next < order.count {
                 let key = order[next].key
@@ -110,12 +113,12 @@ final class Index: Sendable {
         }
     }
 
-    /// An event touches a leaf page of `rows` and two of `older`, none more often than there are pages, and adds rows
-    /// that at worst fill pages by half.
+    /// An event touches a leaf page of `rows` and two of `older`, none more often than there are pages, a sixteenth of
+    /// that of branch pages, and adds rows that at worst fill pages by half.
     private func bytesAtWorst(_ events: Int) -> Int {
         let info = environment.info
         let touched = min(3 * events, Int(info.lastPage) + 1) * Int(info.pageSize)
-        return touched + events * 2 * (IndexRow.bytesMax + 2 * 48) + 64 * Int(info.pageSize)
+        return touched + touched / 16 + events * 2 * (IndexRow.bytesMax + 2 * 48) + 64 * Int(info.pageSize)
     }
 }
 
@@ -191,6 +194,8 @@ private struct Batch {
         throw wrong("the index names an event that cannot be read", at: position)
     }
 
+    mutating func notAtItsProgress() -> LMDBError { wrong("the index has not taken in the log up to here", at: start) }
+
     private mutating func wrong(_ what: String, at position: UInt64) -> LMDBError {
         problem = problem ?? .corruption(what, at: position)
         return LMDBError(code: EILSEQ, operation: .put)
@@ -204,9 +209,13 @@ struct IndexTables: Sendable {
     let older: Table
     private let meta: Table
 
+    /// Those that the making of the cache made. None is created here: that would be a commit before STATE says `open`.
     init(_ environment: Environment) throws(LMDBError) {
-        let tables = try environment.openTables(Index.tableNames)
-        (rows, older, meta) = (tables[0], tables[1], tables[2])
+        func table(_ name: String) throws(LMDBError) -> Table {
+            if let table = try environment.existingTable(named: name) { return table }
+            throw LMDBError(code: EILSEQ, operation: .openTable, context: "the index has no table \(name)")
+        }
+        (rows, older, meta) = (try table("rows"), try table("older"), try table("meta"))
     }
 
     private static var progressKeyBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer("progress") }

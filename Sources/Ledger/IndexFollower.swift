@@ -72,7 +72,7 @@ final class IndexFollower: @unchecked Sendable {
 
     var pausedBecause: String? { pause.withLock { $0.isEmpty ? nil : $0 } }
 
-    private var batchEvents: Int { max(1, min(configuration.indexCommitEvents, LedgerLimits.indexTransactionEventsMax)) }
+    var batchEvents: Int { max(1, min(configuration.indexCommitEvents, LedgerLimits.indexTransactionEventsMax)) }
 
     private func run() {
         let interval = configuration.indexCommitInterval.nanoseconds

@@ -17,7 +17,8 @@ package struct IndexSnapshot: ~Copyable {
     /// Renewed only when a look-up finds something to compare with: a lead's first event costs no second snapshot.
     private var logTransaction: ReadTransaction
     private var logIsActive = false
-    private var isActive = true
+    /// False after `reset()`, and after a `renew()` that failed.
+    private(set) var isActive = true
     /// Everything below it is in this snapshot.
     package private(set) var progress: Position
 
@@ -44,12 +45,13 @@ package struct IndexSnapshot: ~Copyable {
 
     /// Takes a new snapshot, of now.
     package mutating func renew() throws(LedgerError) {
+        isActive = false
         do throws(LMDBError) {
             logIsActive = false
             logTransaction.reset()
             try indexTransaction.renew()
-            isActive = true
             progress = Position(rawValue: try index.tables.progress(in: indexTransaction))
+            isActive = true
         } catch { throw LedgerError(error) }
     }
 

@@ -1,5 +1,6 @@
 import Glibc
 import LMDB
+import Synchronization
 
 /// The directory of a ledger: who may use it, whose it is, and making it.
 ///
@@ -35,7 +36,9 @@ package struct LedgerFormat: Equatable, Sendable {
     package static func read(in directory: String) throws(LedgerError) -> LedgerFormat? {
         let path = path(in: directory)
         let text: String?
-        do throws(FileError) { text = try DurableFiles.readFile(path) } catch { throw LedgerError(error, kind: .format) }
+        do throws(FileError) { text = try DurableFiles.readFile(path) } catch {
+            throw LedgerError(error, kind: .format)
+        }
         guard let text else { return nil }
         guard let found = LedgerFormat(text) else {
             throw LedgerError(.format, "\(path) is not what a ledger's FORMAT looks like", path: path)
@@ -67,13 +70,21 @@ package struct LedgerFormat: Equatable, Sendable {
     var text: String { "\(Self.title)\nformat=\(format)\nledger=\(ledgerID)\ncreated=\(created)\n" }
 }
 
-/// Whoever holds this is alone in the directory, until it goes. The kernel drops the lock with the process.
+/// Whoever holds this is alone in the directory, until it is released or goes. The kernel drops the lock with the process.
 package final class LedgerLock: Sendable {
     private let descriptor: Int32
+    private let isReleased = Atomic<Bool>(false)
 
     private init(descriptor: Int32) { self.descriptor = descriptor }
 
-    deinit { close(descriptor) }
+    deinit { release() }
+
+    /// Lets another have the directory. A second call does nothing.
+    package func release() {
+        guard isReleased.compareExchange(expected: false, desired: true, ordering: .sequentiallyConsistent).exchanged
+        else { return }
+        close(descriptor)
+    }
 
     /// Takes the lock; refuses at once, with kind `locked`, when another has it.
     package static func acquire(directory: String) throws(LedgerError) -> LedgerLock {
@@ -101,6 +112,7 @@ enum LedgerDirectory {
     static func indexPath(in directory: String) -> String { directory + "/index" }
 
     static func create(_ directory: String) throws(LedgerError) {
+        DurableFiles.beforeStep?("create", directory)
         guard mkdir(directory, 0o700) != 0, errno != EEXIST else { return }
         throw LedgerError(FileError(operation: "create", path: directory, code: errno), kind: .cannotCreate)
     }
@@ -134,9 +146,10 @@ enum LedgerDirectory {
                 throw LedgerError(
                     .format, "there is a log with events but no FORMAT", path: LedgerFormat.path(in: directory))
             }
-            // Last: with it the ledger exists.
+            // Last: with it the ledger exists. And the directory itself too, which may be as new.
             let format = LedgerFormat(ledgerID: log.ledgerID, created: text(ofMicroseconds: now))
             do throws(FileError) {
+                try DurableFiles.sync(DurableFiles.parent(of: directory))
                 try DurableFiles.replaceFile(LedgerFormat.path(in: directory), with: format.text)
             } catch { throw LedgerError(error, kind: .cannotCreate) }
         }

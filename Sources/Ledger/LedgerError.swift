@@ -70,7 +70,12 @@ extension LedgerError {
             } else if error.isCorruption {
                 .corruption
             } else {
-                .io
+                switch error.operation {
+                // What the environment refuses before it looks at the data: a wrong place, wrong rights.
+                case .checkFileSystem, .checkOwner: .format
+                case .register: .locked
+                default: .io
+                }
             }
         self.init(kind, error.description, path: path, underlying: error)
     }
@@ -96,7 +101,8 @@ extension LedgerError: CustomStringConvertible {
         var text = message
         if let position { text += " (position \(position))" }
         if let path, !message.contains(path) { text += " (\(path))" }
-        if let hint { text += ". Hint: \(hint)" }
+        // A message of LMDB's has its own, which is nearer.
+        if let hint, underlying?.hint == nil { text += ". Hint: \(hint)" }
         return text
     }
 }

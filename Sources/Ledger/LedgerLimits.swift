@@ -13,8 +13,12 @@ package enum LedgerLimits {
     package static let sliceEventsMax = 10_000
     package static let sliceMilliseconds: UInt64 = 50
 
-    /// Events of one index transaction: LMDB spills dirty pages beyond 131,071, and an event dirties a page or two.
-    package static let indexTransactionEventsMax = 50_000
+    /// Bytes of one commit, and a unit: about 35,000 dirty pages, far from the 131,071 where LMDB spills them.
+    package static let groupBytesMax = 64 << 20
+
+    /// Events of one index transaction: LMDB spills dirty pages beyond 131,071, and an event dirties three leaf pages at
+    /// worst (its row, and two entries of `older`).
+    package static let indexTransactionEventsMax = 40_000
 
     /// Records whose hashes are looked at before the first answer after a start.
     package static let tailRecordsVerified = 10_000

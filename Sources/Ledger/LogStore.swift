@@ -70,7 +70,7 @@ final class LogStore: Sendable {
                 return (0, .min)
             }
             guard let end = lastRecord.key.bigEndianUInt64.map({ $0 &+ 1 }), end > 0,
-                lastLeaf.key.bigEndianUInt64 == end - 1, counts == (Int(end), Int(end)),
+                lastLeaf.key.bigEndianUInt64 == end - 1, let count = Int(exactly: end), counts == (count, count),
                 RecordView.fault(in: lastRecord.value) == nil
             else { throw Self.tablesDiffer }
             return (end, RecordView(trusted: lastRecord.value).recordedAt)

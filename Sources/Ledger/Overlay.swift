@@ -148,7 +148,8 @@ final class Overlay: @unchecked Sendable {
                 guard body(position, event) else { return nil }
                 position = event.previous
             }
-            return position
+            // The stream may begin with the very last step.
+            return position == TailEvent.none ? nil : position
         }
     }
 

@@ -26,7 +26,7 @@ enum PageCache {
     ///
     /// Dropping clean pages of the wrong file would do no harm, so inode and name are enough (btrfs shows another
     /// device here than `stat` does).
-    private static func mapAddress(of file: FileIdentity) throws(LedgerError) -> UnsafeMutableRawPointer? {
+    static func mapAddress(of file: FileIdentity) throws(LedgerError) -> UnsafeMutableRawPointer? {
         let maps: String?
         do throws(FileError) { maps = try DurableFiles.readFile("/proc/self/maps", bytesMax: 16 << 20) } catch {
             throw LedgerError(error)

@@ -61,7 +61,8 @@ struct Recovery {
         let before = if let row = overlay.row(of: key) { row as StreamRow? } else { try snapshot.row(of: key) }
         let position = record.position.rawValue
         guard record.version.rawValue == (before?.version.rawValue ?? 0) + 1 else {
-            throw .corruption("version \(record.version) follows \(before?.version ?? .zero) in stream \(key)", at: position)
+            throw .corruption(
+                "version \(record.version) follows \(before?.version ?? .zero) in stream \(key)", at: position)
         }
         switch lifecycle(before?.state, record.type, record.variant, record.isBackfill) {
         case .refused(let reason):

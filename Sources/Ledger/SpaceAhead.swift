@@ -15,7 +15,8 @@ import Synchronization
 package final class SpaceAhead: Sendable {
     private let environment: Environment
     private let step: UInt64
-    /// Up to here, from the last page at the first call on, blocks are allocated.
+    /// Up to here blocks are allocated. What is used was allocated before it was, but for what came before the first
+    /// call: the few pages of the creation, among which there may be holes. So a small file is allocated from its start.
     private let allocatedEnd: Atomic<UInt64>
 
     /// - Parameter step: bytes to allocate at once; 64 MiB makes it one call in a hundred thousand events.
@@ -23,7 +24,8 @@ package final class SpaceAhead: Sendable {
         precondition(step > 0)
         self.environment = environment
         self.step = UInt64(step)
-        self.allocatedEnd = Atomic(environment.info.usedBytes)
+        let used = environment.info.usedBytes
+        self.allocatedEnd = Atomic(used <= self.step ? 0 : used)
     }
 
     /// Makes sure that the next transaction may add `bytes`. Only the thread that writes calls this.

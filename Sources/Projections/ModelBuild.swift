@@ -85,7 +85,9 @@ final class ModelBuild: Sendable {
         return number
     }
 
-    private func setNumber(_ number: UInt64, at key: StaticString, in transaction: inout WriteTransaction) throws(LMDBError) {
+    private func setNumber(_ number: UInt64, at key: StaticString, in transaction: inout WriteTransaction)
+        throws(LMDBError)
+    {
         let key = UnsafeRawBufferPointer(start: key.utf8Start, count: key.utf8CodeUnitCount)
         let meta = meta
         try withKey(number) { (bytes) throws(LMDBError) in try transaction.put(bytes, in: meta, at: key) }

@@ -77,7 +77,9 @@ package enum ModelChecker {
                 wanted = try right.next()
             default:
                 if let found, let wanted, !isSame(found.value, wanted.value) {
-                    differs(found.key, "is not what the log gives: \(hexadecimal(found.value)), not \(hexadecimal(wanted.value))")
+                    differs(
+                        found.key,
+                        "is not what the log gives: \(hexadecimal(found.value)), not \(hexadecimal(wanted.value))")
                 }
                 found = try left.next()
                 wanted = try right.next()
@@ -93,7 +95,8 @@ package enum ModelChecker {
         guard let left else { return 1 }
         guard let right else { return -1 }
         let count = min(left.key.count, right.key.count)
-        let order = left.key.baseAddress.flatMap { start in right.key.baseAddress.map { Int(memcmp(start, $0, count)) } } ?? 0
+        let order =
+            left.key.baseAddress.flatMap { start in right.key.baseAddress.map { Int(memcmp(start, $0, count)) } } ?? 0
         return order != 0 ? order : left.key.count - right.key.count
     }
 

@@ -7,7 +7,7 @@ import Testing
 @Suite struct EnvironmentTests {
     let directory = TemporaryDirectory()
 
-    @Test func `directories are 0700, files 0600, and flags the agreed ones`() throws {
+    @Test func `L22: directories are 0700, files 0600, and a log's flags leave no sync out`() throws {
         let path = directory.path + "/inner"
         let environment = try Environment.open(
             directory: path, options: .init(mapSize: 1 << 20, durability: .synced, mayUseTmpfs: true))
@@ -21,7 +21,7 @@ import Testing
         #expect(environment.info.readersMax == 256)
     }
 
-    @Test func `only a cache is opened without sync`() throws {
+    @Test func `L22: only a cache is opened without sync`() throws {
         let environment = try directory.open(durability: .cache)
         #expect(environment.flags & UInt32(MDB_NOSYNC) != 0)
         #expect(environment.flags & UInt32(MDB_NOMETASYNC | MDB_MAPASYNC | MDB_WRITEMAP) == 0)
@@ -42,7 +42,7 @@ import Testing
         }
     }
 
-    @Test func `a second opening in the process is refused, and possible after close`() throws {
+    @Test func `L11: a second opening in the process is refused, and possible after close`() throws {
         let first = try directory.open()
         let error = #expect(throws: LMDBError.self) { try directory.open() }
         #expect(error?.operation == .register)
@@ -54,7 +54,7 @@ import Testing
         _ = try directory.open()
     }
 
-    @Test func `a renamed directory is still the same open file`() throws {
+    @Test func `L11: a renamed directory is still the same open file`() throws {
         let environment = try directory.open()
         let moved = directory.path + ".moved"
         #expect(rename(directory.path, moved) == 0)
@@ -65,7 +65,7 @@ import Testing
         #expect(error?.operation == .register)
     }
 
-    @Test func `every descriptor is closed on exec`() throws {
+    @Test func `L11: every descriptor is closed on exec`() throws {
         let environment = try directory.open(durability: .synced)
         let table = try environment.openTables("t")[0]
         try environment.write { try $0.put("x", in: table, at: 1) }
@@ -86,7 +86,7 @@ import Testing
         #expect(environment.fileDescriptor >= 0)
     }
 
-    @Test func `the lock file is allocated, not sparse, before it is mapped`() throws {
+    @Test func `L13: the lock file is allocated, not sparse, before it is mapped`() throws {
         let environment = try directory.open()
         let lock = status(of: directory.lockPath)
         // LMDB's own arithmetic must not have found it too small, and grown it sparsely.
@@ -95,7 +95,7 @@ import Testing
         #expect(environment.info.readersMax == 256)
     }
 
-    @Test func `a file cut short is refused before a page is read`() throws {
+    @Test func `L13: a file cut short is refused before a page is read`() throws {
         do {
             let environment = try directory.open(durability: .synced)
             let table = try environment.openTables("t")[0]
@@ -139,7 +139,7 @@ import Testing
         try directory.open().close()
     }
 
-    @Test func `a file or directory others may write is refused`() throws {
+    @Test func `L5: a file or directory others may write is refused`() throws {
         try directory.open().close()
         for path in [directory.dataPath, directory.lockPath, directory.path] {
             let mode = status(of: path).st_mode & 0o777
@@ -153,7 +153,7 @@ import Testing
         _ = try directory.open()
     }
 
-    @Test(.enabled(if: geteuid() == 0)) func `a file of another user is refused, even to root`() throws {
+    @Test(.enabled(if: geteuid() == 0)) func `L5: a file of another user is refused, even to root`() throws {
         try directory.open().close()
         #expect(chown(directory.dataPath, 65_534, 65_534) == 0)
         let error = #expect(throws: LMDBError.self) { try directory.open() }
@@ -161,7 +161,7 @@ import Testing
         #expect(error?.context?.contains("65534") == true)
     }
 
-    @Test func `a link in place of the data file is refused`() throws {
+    @Test func `L5: a link in place of the data file is refused`() throws {
         let other = TemporaryDirectory()
         try other.open().close()
         #expect(symlink(other.dataPath, directory.dataPath) == 0)
@@ -177,7 +177,7 @@ import Testing
         #expect(error?.isCorruption == true)
     }
 
-    @Test func `local file systems are accepted and others named`() {
+    @Test func `L12: local file systems are accepted and others named`() {
         for magic: UInt32 in [0xEF53, 0x5846_5342, 0x9123_683E] {
             #expect(FileSystemKind.problem(magic: magic, mayUseTmpfs: false) == nil)
         }
@@ -190,7 +190,7 @@ import Testing
         #expect(FileSystemKind.problem(magic: 0x1234, mayUseTmpfs: true)?.contains("0x1234") == true)
     }
 
-    @Test(.enabled(if: access("/dev/shm", W_OK) == 0)) func `tmpfs is for tests only`() throws {
+    @Test(.enabled(if: access("/dev/shm", W_OK) == 0)) func `L12: tmpfs is for tests only`() throws {
         let memory = TemporaryDirectory(below: "/dev/shm")
         let options = Environment.Options(mapSize: 1 << 20, durability: .cache, mayUseTmpfs: false)
         let error = #expect(throws: LMDBError.self) { try Environment.open(directory: memory.path, options: options) }
@@ -205,13 +205,13 @@ import Testing
         #expect(AddressSpace.mapSize(wanted: 1 << 20, limit: 8 << 30, isValgrind: false) == 1 << 20)
     }
 
-    @Test func `a map of four tebibytes opens`() throws {
+    @Test func `L6: a map of four tebibytes opens`() throws {
         let environment = try directory.open(mapSize: 4 << 40)
         // Less only where address space is short, as under a sanitizer.
         #expect(environment.info.mapSize > 1 << 28)
     }
 
-    @Test func `a full map is a clean error, and the rest goes on`() throws {
+    @Test func `L6: a full map is a clean error, and the rest goes on`() throws {
         let environment = try directory.open(mapSize: 1 << 20, durability: .synced)
         let table = try environment.openTables("t")[0]
         try environment.write { try $0.put("kept", in: table, at: 0) }
@@ -230,7 +230,7 @@ import Testing
         #expect(environment.info.mapSize == 1 << 20)
     }
 
-    @Test func `a reader that was killed loses its slot`() throws {
+    @Test func `L8: a reader that was killed loses its slot`() throws {
         // A Swift process must not fork, so the dead reader is written into the lock file as LMDB keeps it.
         let environment = try directory.open()
         let table = try environment.openTables("t")[0]
@@ -250,7 +250,7 @@ import Testing
         #expect(try environment.checkReaders() == 0)
     }
 
-    @Test func `errors carry code, operation, text and hint`() {
+    @Test func `L1: errors carry code, operation, text and hint`() {
         let full = LMDBError(code: MDB_MAP_FULL, operation: .put)
         #expect(full.description.contains("put") && full.description.contains("-30792"))
         #expect(full.hint?.contains("map size") == true)

@@ -89,7 +89,9 @@ import Testing
         try environment.write { try $0.put("again", in: table, at: 1) }
     }
 
-    @Test(arguments: [0, 512, 600]) func `a key that is empty or too long is an error, everywhere`(length: Int) throws {
+    @Test(arguments: [0, 512, 600]) func `L16: a key that is empty or too long is an error, everywhere`(length: Int)
+        throws
+    {
         let key = [UInt8](repeating: 1, count: length)
         let calls: [() throws -> Void] = [
             { try put(key) },
@@ -122,7 +124,7 @@ import Testing
         }
     }
 
-    @Test func `the longest key is accepted`() throws {
+    @Test func `L16: the longest key is accepted`() throws {
         let key = [UInt8](repeating: 1, count: Table.keyBytesMax)
         try put(key)
         #expect(try copy(of: key) == key)
@@ -180,7 +182,41 @@ import Testing
         return try snapshot.makeCursor(on: table)
     }
 
-    @Test func `at most 32 snapshots are lent at once, and slots are used again`() throws {
+    @Test func `after a renewal that failed each later one fails too, and nothing is read`() throws {
+        try environment.write { try $0.put("x", in: table, at: 1) }
+        var snapshot = try environment.beginRead()
+        snapshot.failForTests()
+        for _ in 0..<2 {
+            let error = #expect(throws: LMDBError.self) { try snapshot.renew() }
+            #expect(error?.operation == .renew && error?.code == MDB_BAD_TXN)
+            #expect(throws: LMDBError.self) { try snapshot.text(in: table, at: 1) }
+        }
+        _ = consume snapshot
+        #expect(try environment.read { try $0.text(in: table, at: 1) } == "x")
+    }
+
+    @Test func `L7: a snapshot that lives keeps pages from reuse, and one that rests does not`() throws {
+        let value = String(repeating: "x", count: 1_500)
+        func overwrite() throws {
+            for round in 0..<200 {
+                try environment.write { transaction in
+                    for key in 0..<4 as Range<UInt64> { try transaction.put("\(round)" + value, in: table, at: key) }
+                }
+            }
+        }
+        try overwrite()
+        let start = environment.info.lastPage
+        var snapshot = try environment.beginRead()
+        try overwrite()
+        let kept = environment.info.lastPage
+        #expect(kept > start + 400)
+        snapshot.reset()
+        try overwrite()
+        #expect(environment.info.lastPage <= kept + 8)
+        try snapshot.renew()
+    }
+
+    @Test func `L9: at most 32 snapshots are lent at once, and slots are used again`() throws {
         try lend(Environment.readersPooled) {
             let error = #expect(throws: LMDBError.self) { _ = try environment.beginRead() }
             #expect(error?.isReadersFull == true)
@@ -201,7 +237,7 @@ import Testing
         #expect(snapshot.number > 0)
     }
 
-    @Test func `a snapshot may move between threads`() async throws {
+    @Test func `L10: a snapshot may move between threads`() async throws {
         try environment.write { try $0.put("x", in: table, at: 1) }
         for _ in 0..<100 {
             let (environment, table) = (environment, table)
@@ -210,7 +246,7 @@ import Testing
         }
     }
 
-    @Test func `a second write transaction on the thread is our bug, and traps`() async {
+    @Test func `L10: a second write transaction on the thread is our bug, and traps`() async {
         await #expect(processExitsWith: .failure) {
             let environment = try TemporaryDirectory().open()
             let first = try environment.beginWrite()
@@ -220,7 +256,7 @@ import Testing
         }
     }
 
-    @Test func `ending a write transaction on another thread traps`() async {
+    @Test func `L10: ending a write transaction on another thread traps`() async {
         await #expect(processExitsWith: .failure) {
             let environment = try TemporaryDirectory().open()
             let transaction = try environment.beginWrite()
@@ -239,7 +275,7 @@ import Testing
         }
     }
 
-    @Test func `writes of a transaction on another thread trap in debug builds`() async {
+    @Test func `L10: writes of a transaction on another thread trap in debug builds`() async {
         await #expect(processExitsWith: .failure) {
             let environment = try TemporaryDirectory().open()
             let transaction = try environment.beginWrite()

@@ -31,7 +31,10 @@ import Testing
         #expect(error?.reason.contains("event_lops") == true)
     }
 
-    @Test(arguments: ["event_loops: many", "event_loops: 0", "event_loops: -1", "event_loops: [1]", "- 1", "{", "event_loops: 1\nevent_loops: 2"])
+    @Test(arguments: [
+        "event_loops: many", "event_loops: 0", "event_loops: -1", "event_loops: [1]", "- 1", "{",
+        "event_loops: 1\nevent_loops: 2",
+    ])
     func `a value that does not fit is refused`(yaml: String) {
         #expect(throws: ConfigurationError.self) { try applying(yaml) }
     }

@@ -7,7 +7,9 @@ import Testing
         Array(text.utf8).withUnsafeBytes { IdentifierRules.fault(in: $0, bytesMax: bytesMax) }
     }
 
-    @Test(arguments: ["L-1", "5420aad7fec3549a85876ba1c529bd84", "491701234567", "urn:form:pricing", "a+b", "+123456", "Jürgen"])
+    @Test(arguments: [
+        "L-1", "5420aad7fec3549a85876ba1c529bd84", "491701234567", "urn:form:pricing", "a+b", "+123456", "Jürgen",
+    ])
     func `an opaque id is taken`(id: String) {
         #expect(fault(id) == nil)
     }

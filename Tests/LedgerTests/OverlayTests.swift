@@ -113,7 +113,9 @@ import Testing
                 #expect(read.first == 100 && read.last == 100 + version && read.version == version)
                 #expect(read.state == version && read.oldestRecent == (version > 12 ? version - 11 : 1))
                 for known in read.oldestRecent...version {
-                    #expect(read.recents[IndexRow.slot(ofVersion: known)] == .init(tag: UInt32(known), position: 100 + known))
+                    #expect(
+                        read.recents[IndexRow.slot(ofVersion: known)]
+                            == .init(tag: UInt32(known), position: 100 + known))
                 }
                 #expect(IndexRow(UnsafeRawBufferPointer(rebasing: bytes.dropLast())) == nil)
             }

@@ -183,13 +183,14 @@ import Testing
 
     // MARK: The encoder's refusals
 
-    @Test func `an event that is too large is refused and leaves the unit as it was`() throws {
+    @Test func `L17: an event that is too large is refused and leaves the unit as it was`() throws {
         let unit = AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1)
         try unit.add(TestEvent(id: "small"))
         let bytes = unit.byteCount
         for (text, personal) in [(60_000, 2_000), (100, 70_000), (70_000, 0), (61_440 - 46 - 32, 0)] {
             let event = TestEvent(
-                id: "large", text: String(repeating: "x", count: text), personal: String(repeating: "y", count: personal))
+                id: "large", text: String(repeating: "x", count: text),
+                personal: String(repeating: "y", count: personal))
             #expect(throws: LedgerError.self) { try unit.add(event) }
             #expect(unit.byteCount == bytes && unit.eventCount == 1)
         }
@@ -200,7 +201,7 @@ import Testing
         #expect(unit.record(0).eventID.text == "small")
     }
 
-    @Test func `names that no record can hold are refused`() throws {
+    @Test func `L16: names that no record can hold are refused`() throws {
         let unit = AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1)
         for event in [
             TestEvent(stream: "", id: "a"), TestEvent(stream: String(repeating: "s", count: 129), id: "a"),
@@ -227,7 +228,9 @@ import Testing
         for change: (inout TestEvent) -> Void in [
             { $0.text = "\"n\":2" }, { $0.personal = "\"p\":2" }, { $0.id = "b" }, { $0.source = "tesu" },
             { $0.stream = "L-2" }, { $0.type = 2 }, { $0.occurredAt = 0 }, { $0.isBackfill = true },
-            { $0.text += $0.personal; $0.personal = "" },
+            {
+                $0.text += $0.personal; $0.personal = ""
+            },
         ] {
             other = event
             change(&other)

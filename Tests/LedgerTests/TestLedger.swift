@@ -1,18 +1,27 @@
 import Glibc
 import Synchronization
+import Testing
 
 @testable import Ledger
 
 /// A directory that goes away, with all below it, with its last reference.
 final class LedgerFolder: Sendable {
     let path: String
+    private let isOurs: Bool
 
-    init() {
-        var template = Array("/tmp/ledger-tests.XXXXXX".utf8CString)
+    init(below parent: String = "/tmp") {
+        var template = Array("\(parent)/ledger-tests.XXXXXX".utf8CString)
         path = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
+        isOurs = true
     }
 
-    deinit { try? DurableFiles.removeDirectory(path) }
+    /// One that is there, or will be, and that stays.
+    init(at path: String) {
+        self.path = path
+        isOurs = false
+    }
+
+    deinit { if isOurs { try? DurableFiles.removeDirectory(path) } }
 }
 
 /// The stream kinds' business in these tests: type 1 begins a stream, 2 goes on, 3 ends it, 4 reopens it, 5 is always
@@ -67,20 +76,29 @@ final class TestSink: AppendReplySink, @unchecked Sendable {
     var roomCalls: Int { room.withLock { $0 } }
     var tokensInOrder: [UInt64] { order.withLock { $0 } }
 
-    /// Waits until every one of `tokens` has its outcome.
+    /// Waits until every one of `tokens` has its outcome. Forgets those outcomes.
     func wait(for tokens: some Sequence<UInt64>) -> [AppendOutcome] {
         tokens.map { token in
             while true {
-                if let outcome = outcomes.withLock({ $0[token] }) { return outcome }
-                doorbell.wait()
+                if let outcome = outcomes.withLock({ $0.removeValue(forKey: token) }) { return outcome }
+                let before = MonotonicClock.nanoseconds()
+                doorbell.wait(nanoseconds: 60_000_000_000)
+                precondition(MonotonicClock.nanoseconds() - before < 59_000_000_000, "unit \(token) was never answered")
             }
         }
     }
 }
 
-/// Waits until something holds that another thread brings about. The tests' own time limit ends it otherwise.
-func waitUntil(_ condition: () -> Bool) {
-    while !condition() { usleep(500) }
+/// Waits until something holds that another thread brings about, and fails the test when it does not.
+func waitUntil(sourceLocation: SourceLocation = #_sourceLocation, _ condition: () -> Bool) {
+    let deadline = MonotonicClock.nanoseconds() + 20_000_000_000
+    while !condition() {
+        guard MonotonicClock.nanoseconds() < deadline else {
+            Issue.record("waited for 20 s in vain", sourceLocation: sourceLocation)
+            return
+        }
+        usleep(500)
+    }
 }
 
 /// A clock that stands still until it is set.

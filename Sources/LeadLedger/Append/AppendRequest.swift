@@ -25,7 +25,9 @@ enum AppendWait: Equatable, Sendable {
         for member in value.members {
             if member.name.equals("projection") {
                 name = member.value.string
-                guard name != nil else { throw AppendFault(.wrongType, "/wait/projection", "it is the name of a read model") }
+                guard name != nil else {
+                    throw AppendFault(.wrongType, "/wait/projection", "it is the name of a read model")
+                }
             } else if member.name.equals("deadline_ms") {
                 guard let number = member.value.int64, (0...Limits.waitMaxMilliseconds).contains(number) else {
                     throw AppendFault(
@@ -52,7 +54,8 @@ extension ExpectedVersion {
         } else if value?.equals("any") == true {
             self = .any
         } else {
-            throw AppendFault(.invalidValue, pointer + "/version", "version is a whole number from 0, \"none\" or \"any\"")
+            throw AppendFault(
+                .invalidValue, pointer + "/version", "version is a whole number from 0, \"none\" or \"any\"")
         }
     }
 

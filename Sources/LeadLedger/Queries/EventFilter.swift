@@ -23,7 +23,8 @@ struct EventFilter: Sendable {
             matchesNothing = names.count == 0
             for name in names.elements {
                 guard let type = EventType(utf8: name.utf8) else {
-                    throw QueryFault(.unknownEventType, "no event type is called \(name.string ?? "")", pointer: "/filter/types")
+                    throw QueryFault(
+                        .unknownEventType, "no event type is called \(name.string ?? "")", pointer: "/filter/types")
                 }
                 types.insert(type.rawValue)
             }

@@ -11,7 +11,9 @@ struct LeadGet: Query {
     private let key: StreamKey
 
     init(_ params: JSONValue?) throws(QueryFault) {
-        guard let lead = params?["lead"]?.string else { throw QueryFault(.missingField, "lead is required", pointer: "/lead") }
+        guard let lead = params?["lead"]?.string else {
+            throw QueryFault(.missingField, "lead is required", pointer: "/lead")
+        }
         self.lead = lead
         key = StreamKey(lead: lead)
     }
@@ -28,7 +30,8 @@ struct LeadGet: Query {
         let snapshot = try context.models.snapshot(LeadsProjection.self)
         guard let row = try snapshot.lead(key) else {
             throw QueryFault(
-                .deadlineExceeded, "the read model leads has come to position \(snapshot.position), which is before this lead",
+                .deadlineExceeded,
+                "the read model leads has come to position \(snapshot.position), which is before this lead",
                 pointer: "/lead")
         }
         writer.beginObject()

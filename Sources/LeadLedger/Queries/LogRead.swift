@@ -31,7 +31,8 @@ struct LogRead: Query {
         // A slice of the log reads at most 10,000 events or 50 ms (L7); a filter that matches little scans several.
         var slices = 0
         while next < end, written < limit, writer.bytes.count < Limits.answerBytesMax, slices < Limits.scanSlicesMax {
-            next = try context.log.read(from: next, limit: Int(end.rawValue - next.rawValue), maxBytes: .max) { record in
+            next = try context.log.read(from: next, limit: Int(end.rawValue - next.rawValue), maxBytes: .max) {
+                record in
                 if filter.matches(record) {
                     writer.cloudEvent(record)
                     written += 1

@@ -24,7 +24,9 @@ struct ProjectionRebuild: Query {
     private let name: String
 
     init(_ params: JSONValue?) throws(QueryFault) {
-        guard let name = params?["name"]?.string else { throw QueryFault(.missingField, "name is required", pointer: "/name") }
+        guard let name = params?["name"]?.string else {
+            throw QueryFault(.missingField, "name is required", pointer: "/name")
+        }
         self.name = name
     }
 

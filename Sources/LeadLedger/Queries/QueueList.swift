@@ -17,7 +17,8 @@ struct QueueList: Query {
         if let name = params?["stage"]?.string {
             guard let stage = Stage(name: name), stage.isOpen else {
                 let known = Stage.open.map(\.name).joined(separator: ", ")
-                throw QueryFault(.invalidValue, "no lead waits in the stage \(name); stages are \(known)", pointer: "/stage")
+                throw QueryFault(
+                    .invalidValue, "no lead waits in the stage \(name); stages are \(known)", pointer: "/stage")
             }
             filter.stage = stage
         }

@@ -21,7 +21,8 @@ struct ReportAttribution: Query {
             }
         }
         query = AttributionQuery(
-            dimension: params.word("by", default: .channel), from: try params.instant("from"), to: try params.instant("to"),
+            dimension: params.word("by", default: .channel), from: try params.instant("from"),
+            to: try params.instant("to"),
             models: models)
     }
 
@@ -72,7 +73,9 @@ extension JSONWriter {
         for (model, credits) in zip(models, row.credits) {
             key(model.name)
             beginObject()
-            member("conversions", DecimalText.string(credits.conversions, fractionDigits: Credit.conversionDigits, .trimmed))
+            member(
+                "conversions",
+                DecimalText.string(credits.conversions, fractionDigits: Credit.conversionDigits, .trimmed))
             member("value", DecimalText.string(credits.value, fractionDigits: Credit.minorUnitDigits, .trimmed))
             endObject()
         }

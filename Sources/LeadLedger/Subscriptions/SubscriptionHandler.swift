@@ -117,7 +117,8 @@ final class SubscriptionHandler: @unchecked Sendable {
     private func find(_ request: Request) throws(QueryFault) -> (Holder, UInt64) {
         let id = request.params?["subscription"]?.uint64 ?? 0
         guard let holder = holders[ObjectIdentifier(request.connection)], holder.subscriptions[id] != nil else {
-            throw QueryFault(.unknownSubscription, "this connection has no subscription \(id)", pointer: "/subscription")
+            throw QueryFault(
+                .unknownSubscription, "this connection has no subscription \(id)", pointer: "/subscription")
         }
         return (holder, id)
     }
@@ -169,7 +170,9 @@ final class SubscriptionHandler: @unchecked Sendable {
         let place = Place(holder: holder)
         pool.submit { state in
             guard state == .active else { return }
-            let slice = Result { try SubscriptionSlice.read(log, subscription: id, from: from, limit: limit, filter: filter) }
+            let slice = Result {
+                try SubscriptionSlice.read(log, subscription: id, from: from, limit: limit, filter: filter)
+            }
             eventLoop.execute { self.took(slice, place, id) }
         }
     }

@@ -80,7 +80,9 @@ extension Snapshot where Model == AttributionProjection {
         var cursor = try transaction.makeCursor(on: model.conversions)
         var entry: Cursor.Entry?
         if let from = query.from {
-            entry = try Occurrence(time: from, position: 0).withKey { (key) throws(LMDBError) in try cursor.seek(to: key) }
+            entry = try Occurrence(time: from, position: 0).withKey { (key) throws(LMDBError) in
+                try cursor.seek(to: key)
+            }
         } else {
             entry = try cursor.first()
         }
@@ -247,7 +249,8 @@ private struct AttributionSum {
         }
         return AttributionReport(
             position: position, query: query, pathBuilder: Journey.defaultBuilderName, rows: found,
-            totals: totals.values.sorted { $0.currency.packed < $1.currency.packed }, flagged: flagged, touches: touches,
+            totals: totals.values.sorted { $0.currency.packed < $1.currency.packed }, flagged: flagged,
+            touches: touches,
             inputsDigest: Array(inputs.finalize()))
     }
 }

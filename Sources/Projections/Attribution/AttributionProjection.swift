@@ -21,7 +21,8 @@ import Ledger
 package struct AttributionProjection: Projection {
     package static let name = "attribution"
     package static let version = 1
-    package static let computes = "captures and inbound touches with their dimensions, wins that stand; touches 1, wins 1, conversions"
+    package static let computes =
+        "captures and inbound touches with their dimensions, wins that stand; touches 1, wins 1, conversions"
     package static let tableNames = ["touches", "wins", "conversions"]
 
     let touches: Table

@@ -23,7 +23,8 @@ package struct FunnelQuery: Equatable, Sendable {
     package var asOf: Instant
 
     package init(
-        kind: Kind, dimension: FunnelDimension = .channel, from: Instant? = nil, to: Instant? = nil, byMonth: Bool = false,
+        kind: Kind, dimension: FunnelDimension = .channel, from: Instant? = nil, to: Instant? = nil,
+        byMonth: Bool = false,
         asOf: Instant
     ) {
         self.kind = kind
@@ -155,7 +156,9 @@ private struct FunnelCounts {
             return
         }
         for stage in Self.counted {
-            guard let crossing = lead.crossing(stage), horizon?.contains(crossing.at, from: entry) ?? true else { continue }
+            guard let crossing = lead.crossing(stage), horizon?.contains(crossing.at, from: entry) ?? true else {
+                continue
+            }
             count(crossing, of: stage, in: row)
         }
     }
@@ -195,7 +198,8 @@ private struct FunnelCounts {
         var total = Counters()
         for (key, row) in rows {
             let month = UInt32(key >> 32)
-            found.append(self.row(counters[row], month: month, value: DimensionValue(text: values[Int(key & 0xFFFF_FFFF)])))
+            found.append(
+                self.row(counters[row], month: month, value: DimensionValue(text: values[Int(key & 0xFFFF_FFFF)])))
             total.add(counters[row])
             if query.byMonth { months[month, default: Counters()].add(counters[row]) }
         }

@@ -46,7 +46,9 @@ package struct FunnelProjection: Projection {
         if let stored {
             row.load(stored)
         } else {
-            guard event.type == .captured else { throw BadEvent("\(event.type.name) comes before any capture of its lead") }
+            guard event.type == .captured else {
+                throw BadEvent("\(event.type.name) comes before any capture of its lead")
+            }
             row.begin(Self.layout)
             for offset in stride(from: Field.stages, through: Field.won, by: 8) { row[offset] = Int64.max }
         }

@@ -38,7 +38,8 @@ import Ledger
 package struct LeadsProjection: Projection {
     package static let name = "leads"
     package static let version = 1
-    package static let computes = "state, owner, queue, earliest capture, counts, current conversion, last reason; row 1, wins 1"
+    package static let computes =
+        "state, owner, queue, earliest capture, counts, current conversion, last reason; row 1, wins 1"
     package static let tableNames = ["leads", "wins"]
 
     let leads: Table
@@ -59,7 +60,8 @@ package struct LeadsProjection: Projection {
         if let stored { row.load(stored) } else { begin(row, event) }
         let before = stored == nil ? nil : LeadState(trusted: row[Field.state])
         guard event.version == row[Field.version, as: UInt64.self] + 1 else {
-            throw BadEvent("version \(event.version) of its lead follows version \(row[Field.version, as: UInt64.self])")
+            throw BadEvent(
+                "version \(event.version) of its lead follows version \(row[Field.version, as: UInt64.self])")
         }
         let after = try before.evolved(by: event)
 
@@ -191,7 +193,9 @@ extension LeadState? {
         switch Lifecycle.evolve(self, event.type, event.variant, backfill: event.isBackfill) {
         case .next(let state): return state
         case .refused(let refusal):
-            throw BadEvent("the lifecycle refuses \(event.type.name): \(refusal.name) (the lead is \(self?.description ?? "unknown"))")
+            throw BadEvent(
+                "the lifecycle refuses \(event.type.name): \(refusal.name) (the lead is \(self?.description ?? "unknown"))"
+            )
         }
     }
 }
