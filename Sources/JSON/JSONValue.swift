@@ -105,6 +105,8 @@ extension JSONValue {
         kind == .string && utf8.equals(other)
     }
 
+    /// For texts that are not literals: a literal takes the one above, which the attribute says.
+    @_disfavoredOverload
     @inlinable
     package func equals(_ other: some StringProtocol) -> Bool {
         kind == .string && utf8.elementsEqual(other.utf8)

@@ -69,6 +69,8 @@ package struct JSONWriter: Sendable {
         needsComma = false
     }
 
+    /// For names that are not literals: a literal takes the one above, which the attribute says.
+    @_disfavoredOverload
     @inlinable
     package mutating func key(_ name: String) {
         string(name)
