@@ -11,16 +11,29 @@ package final class WorkerThread: @unchecked Sendable {
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
 
-    /// Starts `run` on a new thread called `name` (at most 15 bytes), which yields to others by `niceness`.
+    package enum Priority: Sendable {
+        case normal
+        /// Runs where nobody else would (SCHED_IDLE). The kernel wakes other threads onto a processor that runs only such ones as
+        /// if it were free, which nice values do not bring about. Who waits for a lock of such a thread leaves it a processor.
+        case background
+    }
+
+    /// SCHED_IDLE of <linux/sched.h>, which Swift's Glibc does not show.
+    private static let idlePolicy: Int32 = 5
+
+    /// Starts `run` on a new thread called `name` (at most 15 bytes).
     package static func start(
-        _ name: String, niceness: Int32 = 0, _ run: @escaping @Sendable () -> Void
+        _ name: String, priority: Priority = .normal, _ run: @escaping @Sendable () -> Void
     ) throws(LedgerError) -> WorkerThread {
         let thread = WorkerThread()
         let body = Unmanaged.passRetained(
             Body {
                 setName(name)
-                // On Linux this is the calling thread alone; lowering one's own priority cannot fail.
-                if niceness > 0 { _ = nice(niceness) }
+                if priority == .background {
+                    // 0 is the calling thread. Lowering one's own priority is allowed to everybody.
+                    var parameters = sched_param()
+                    sched_setscheduler(0, idlePolicy, &parameters)
+                }
                 run()
             })
         let code = pthread_create(

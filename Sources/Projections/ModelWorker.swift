@@ -80,7 +80,7 @@ final class ModelWorker: Sendable {
 
     func start() throws(ProjectionError) {
         do throws(LedgerError) {
-            let started = try WorkerThread.start(build.name.model, niceness: configuration.niceness) { self.run() }
+            let started = try WorkerThread.start(build.name.model, priority: .background) { self.run() }
             thread.withLock { $0 = started }
         } catch { throw ProjectionError(.io, error.description, model: build.name.model) }
     }

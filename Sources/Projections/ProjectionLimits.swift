@@ -26,8 +26,6 @@ package struct ProjectionConfiguration: Sendable {
     package var commitEvents = ProjectionLimits.commitEventsMax
     /// ... or when the oldest of them has waited so long, or at once when somebody waits.
     package var commitInterval: Duration = .milliseconds(200)
-    /// Added to the nice value of the workers: appends and answers go first. 19 is the lowest priority there is.
-    package var niceness: Int32 = 19
     package var mayUseTmpfs = false
     /// Another boot id than the system's, for tests of the STATE rule.
     package var bootID: String?

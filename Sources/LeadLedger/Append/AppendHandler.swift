@@ -81,6 +81,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             ConnectionState.of(request.connection).appendSubmitted()
             pending.append(Pending(token: lastToken, reply: reply, unit: unit, terms: terms))
             fresh.append(unit)
+            if fresh.count >= Limits.unitsHandedOverMax { handOver() }
         } catch {
             reply.fail(ErrorReply(error.name, error.message, at: .params(error.pointer)))
         }
@@ -128,6 +129,11 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// All lines of this turn were received.
     func batchEnded() {
         turnInstant = nil
+        handOver()
+    }
+
+    /// Looks the new units up and queues them.
+    private func handOver() {
         guard !fresh.isEmpty else { return }
         lookUp(fresh)
         if backlog.isEmpty {
