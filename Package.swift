@@ -114,7 +114,8 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON"], swiftSettings: houseStyle),
+            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas"],
+            swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
             swiftSettings: houseStyle),

@@ -22,10 +22,10 @@ package struct Configuration: Sendable, Equatable {
     /// How far file space is allocated ahead of the last used page.
     package var allocationStepBytes: UInt64 = 64 << 20
     /// Events after which the index commits, and the longest it waits.
-    package var indexCommitEvents = 50_000
+    package var indexCommitEvents = LedgerLimits.indexTransactionEventsMax
     package var indexCommitMilliseconds = 2_000
     /// Events after which a read model commits, and the longest it waits.
-    package var modelCommitEvents = 10_000
+    package var modelCommitEvents = ProjectionLimits.commitEventsMax
     package var modelCommitMilliseconds = 200
     /// Event loops that serve connections.
     package var eventLoops = 2
@@ -95,11 +95,14 @@ extension Configuration {
             ("log_map_bytes", 1 << 20...1 << 46, { $0.logMapBytes = $1 }),
             ("cache_map_bytes", 1 << 20...1 << 44, { $0.cacheMapBytes = $1 }),
             ("allocation_step_bytes", 64 << 10...1 << 30, { $0.allocationStepBytes = $1 }),
-            ("index_commit_events", 1...50_000, { $0.indexCommitEvents = Int($1) }),
+            (
+                "index_commit_events", 1...UInt64(LedgerLimits.indexTransactionEventsMax),
+                { $0.indexCommitEvents = Int($1) }
+            ),
             ("index_commit_ms", 1...60_000, { $0.indexCommitMilliseconds = Int($1) }),
-            ("model_commit_events", 1...10_000, { $0.modelCommitEvents = Int($1) }),
+            ("model_commit_events", 1...UInt64(ProjectionLimits.commitEventsMax), { $0.modelCommitEvents = Int($1) }),
             ("model_commit_ms", 1...60_000, { $0.modelCommitMilliseconds = Int($1) }),
-            ("event_loops", 1...64, { $0.eventLoops = Int($1) }),
+            ("event_loops", 1...UInt64(Limits.eventLoopsMax), { $0.eventLoops = Int($1) }),
             ("connections", 1...4_096, { $0.connectionsMax = Int($1) }),
             ("idle_seconds", 0...86_400, { $0.idleSeconds = Int($1) }),
         ]

@@ -42,6 +42,9 @@ package enum Limits {
     /// Seconds that replies which are owed have to get out when the daemon stops.
     package static let farewellSeconds: Int64 = 5
 
+    /// Event loops: each keeps one of the 32 readers that the index lends, and the appender, the follower and queries need some.
+    package static let eventLoopsMax = 16
+
     /// Threads that read the log and the read models for queries: reads may wait for the disk, event loops may not.
     package static let readerThreads = 2
 }

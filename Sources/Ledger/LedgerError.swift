@@ -50,7 +50,7 @@ package struct LedgerError: Error, Sendable {
         case .ledgerFull: "raise the log's map size in the configuration and restart"
         case .readersFull: "too many reads at once; retry in a moment"
         case .corruption: "stop the daemon, look at the disk, and run `leadledgerd check`"
-        case .format: "look at the directory: it is in the wrong place, a part of it is missing, or it comes from elsewhere"
+        case .format: "look at the directory: its place is wrong, a part of it is missing, or it comes from elsewhere"
         case .cannotCreate: "look at the path, its owner and the free space"
         case .locked: "one daemon serves a directory; stop the other one"
         case .io: "look at the kernel's log and at the disk before starting again"

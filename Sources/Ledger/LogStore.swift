@@ -97,24 +97,18 @@ final class LogStore: Sendable {
         var position = from
         var bytes = 0
         do throws(LMDBError) { transaction = try environment.beginRead() } catch { throw LedgerError(error) }
-        do {
-            var recordCursor = try transaction.makeCursor(on: records)
-            var leafCursor = try transaction.makeCursor(on: leaves)
-            var record = try recordCursor.seek(to: from)
-            var leaf = try leafCursor.seek(to: from)
-            while let found = record {
-                let (view, hash) = try checked(found, leaf, at: position)
-                position += 1
-                bytes += found.value.count
-                guard try body(view, hash), position - from < limit, bytes < bytesMax else { return position }
-                if let deadline, position & 63 == 0, MonotonicClock.nanoseconds() > deadline { return position }
-                record = try recordCursor.next()
-                leaf = try leafCursor.next()
-            }
-            return position
-        } catch let error as LMDBError {
-            throw LedgerError(error)
+        var cursors = try LogCursors.open(self, transaction)
+        var found = try cursors.seek(to: from)
+        while let (record, leaf) = found {
+            let (view, hash) = try checked(record, leaf, at: position)
+            position += 1
+            bytes += record.value.count
+            // What `body` throws is the caller's, and goes through as it is.
+            guard try body(view, hash), position - from < limit, bytes < bytesMax else { return position }
+            if let deadline, position & 63 == 0, MonotonicClock.nanoseconds() > deadline { return position }
+            found = try cursors.next()
         }
+        return position
     }
 
     /// S1 and S2 for one record.
@@ -163,5 +157,44 @@ final class LogStore: Sendable {
             throw .corruption("the log has a record without a leaf hash", at: position)
         }
         return (try Self.checked(bytes, against: leaf, at: position), leaf)
+    }
+}
+
+/// Records and their leaf hashes, side by side.
+private struct LogCursors: ~Copyable {
+    private var records: Cursor
+    private var leaves: Cursor
+
+    static func open(_ log: LogStore, _ transaction: borrowing ReadTransaction) throws(LedgerError) -> LogCursors {
+        let records = try cursor(on: log.records, transaction)
+        let leaves = try cursor(on: log.leaves, transaction)
+        return LogCursors(records: records, leaves: leaves)
+    }
+
+    private init(records: consuming Cursor, leaves: consuming Cursor) {
+        self.records = records
+        self.leaves = leaves
+    }
+
+    private static func cursor(
+        on table: Table, _ transaction: borrowing ReadTransaction
+    ) throws(LedgerError) -> Cursor {
+        do throws(LMDBError) { return try transaction.makeCursor(on: table) } catch { throw LedgerError(error) }
+    }
+
+    mutating func seek(to position: UInt64) throws(LedgerError) -> (record: Cursor.Entry, leaf: Cursor.Entry?)? {
+        do throws(LMDBError) {
+            let record = try records.seek(to: position)
+            let leaf = try leaves.seek(to: position)
+            return record.map { ($0, leaf) }
+        } catch { throw LedgerError(error) }
+    }
+
+    mutating func next() throws(LedgerError) -> (record: Cursor.Entry, leaf: Cursor.Entry?)? {
+        do throws(LMDBError) {
+            let record = try records.next()
+            let leaf = try leaves.next()
+            return record.map { ($0, leaf) }
+        } catch { throw LedgerError(error) }
     }
 }

@@ -17,7 +17,7 @@ package enum ModelChecker {
 
     /// - Parameters:
     ///   - name: the directory's name, `leads@1.3`.
-    ///   - temporary: where the comparison may be made; it takes as much space as the model.
+    ///   - temporary: an empty directory for the other one, as large as the model. The caller removes it, also after a crash.
     ///   - report: place and what is wrong there.
     package static func check(
         _ name: String, directory: String, temporary: String, mayUseTmpfs: Bool = false,
@@ -44,11 +44,10 @@ package enum ModelChecker {
             guard progress <= log.end.rawValue else {
                 return report("progress", "it has taken in \(progress) events, and the log has \(log.end)")
             }
-            let fresh = try FreshBuild(type, from: log, to: progress, in: temporary)
-            defer { fresh.remove() }
-            let expected = try fresh.build.cache.environment.beginRead()
+            let fresh = try freshBuild(type, from: log, to: progress, in: temporary)
+            let expected = try fresh.cache.environment.beginRead()
             for (index, table) in type.tableNames.enumerated() {
-                try compare(table, stored, tables[index], expected, fresh.build.tables[index], report)
+                try compare(table, stored, tables[index], expected, fresh.tables[index], report)
             }
         } catch { report("-", "cannot be compared: \(error)") }
     }
@@ -112,40 +111,23 @@ package enum ModelChecker {
     }
 }
 
-/// A build of a prefix of the log, in a temporary directory.
-private final class FreshBuild {
-    let build: ModelBuild
-    private let directory: String
-
-    init(_ type: any Projection.Type, from log: any EventSource, to end: UInt64, in temporary: String) throws {
-        var template = Array((temporary + "/leadledger-check.XXXXXX").utf8CString)
-        guard template.withUnsafeMutableBufferPointer({ $0.baseAddress.flatMap { mkdtemp($0) } }) != nil else {
-            throw FileError(operation: "create", path: temporary, code: errno)
-        }
-        let directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        self.directory = directory
-        var configuration = ProjectionConfiguration()
-        configuration.mayUseTmpfs = true
-        do {
-            let prefix = LogPrefix(log, end: Position(rawValue: end))
-            build = try ModelBuild(type, number: 1, in: directory, source: prefix, configuration: configuration)
-            let batch = ModelBuild.Batch(
-                source: prefix, scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
-                nanosecondsMax: .max / 2, wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
-            while build.progress.load(ordering: .relaxed) < end {
-                guard try build.follow(batch) > 0 else {
-                    throw ProjectionError(.io, "the log ends at \(build.progress.load(ordering: .relaxed)) of \(end)")
-                }
-            }
-        } catch {
-            // A broken log is what a check may meet, and no reason to leave this behind.
-            try? DurableFiles.removeDirectory(directory)
-            throw error
+/// A build of a prefix of the log, in `temporary`.
+private func freshBuild(
+    _ type: any Projection.Type, from log: any EventSource, to end: UInt64, in temporary: String
+) throws -> ModelBuild {
+    var configuration = ProjectionConfiguration()
+    configuration.mayUseTmpfs = true
+    let prefix = LogPrefix(log, end: Position(rawValue: end))
+    let build = try ModelBuild(type, number: 1, in: temporary, source: prefix, configuration: configuration)
+    let batch = ModelBuild.Batch(
+        source: prefix, scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
+        nanosecondsMax: .max / 2, wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
+    while build.progress.load(ordering: .relaxed) < end {
+        guard try build.follow(batch) > 0 else {
+            throw ProjectionError(.io, "the log ends at \(build.progress.load(ordering: .relaxed)) of \(end)")
         }
     }
-
-    /// What cannot be removed is in a temporary directory.
-    func remove() { try? DurableFiles.removeDirectory(directory) }
+    return build
 }
 
 /// The first events of a log.

@@ -35,7 +35,15 @@ struct Check: ParsableCommand {
     }
 
     private func checkInChild(_ environment: String) -> [Finding] {
-        var arguments = ["leadledgerd", "check-environment", "--data", data, "--environment", environment]
+        let workspace: CheckWorkspace
+        do { workspace = try CheckWorkspace() } catch {
+            return [Finding(environment: environment, place: "-", what: "could not be looked at: \(error)")]
+        }
+        defer { workspace.remove() }
+        var arguments = [
+            "leadledgerd", "check-environment", "--data", data, "--environment", environment, "--temporary",
+            workspace.path,
+        ]
         if test { arguments.append("--test") }
         let child: (output: String, status: Int32)
         do { child = try runSelf(arguments) } catch {
@@ -65,11 +73,12 @@ struct CheckEnvironment: ParsableCommand {
 
     @Option var data: String
     @Option var environment: String
+    @Option var temporary: String
     @Flag var test = false
 
     func run() throws {
         var found = false
-        DirectoryCheck.walk(environment, directory: data, isTest: test) { finding in
+        DirectoryCheck.walk(environment, directory: data, temporary: temporary, isTest: test) { finding in
             found = true
             say(finding.line)
         }

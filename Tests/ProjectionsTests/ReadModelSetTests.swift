@@ -223,6 +223,21 @@ import Testing
         #expect(models.set.status.first { $0.name == "leads" }?.state == .live)
     }
 
+    /// The error comes from the model's own table, while the log is being read: it is not the log's.
+    @Test func `a full map pauses a model and does not speak against the log`() throws {
+        let log = try LeadLog()
+        var configuration = ProjectionConfiguration.test
+        configuration.mapBytes = 160 << 10
+        let models = try Models(of: log, configuration)
+        let long = String(repeating: "c", count: 200)
+        try log.append(
+            (0..<2_000).map { LeadEvent(lead: "L\($0)", type: .captured, at: 0, data: #""channel":"\#(long)""#) })
+        func leads() -> ProjectionStatus? { models.set.status.first { $0.name == "leads" } }
+        while leads()?.state != .paused { usleep(1_000) }
+        #expect(leads()?.reason?.contains("MAP_FULL") == true, "\(leads()?.reason ?? "")")
+        #expect(try models.read(LeadsProjection.self) { try $0.leadCount() } >= 0)
+    }
+
     @Test func `a model whose environment fails is rebuilt from the log`() throws {
         let log = try LeadLog()
         let failures = Atomic<Int>(0)

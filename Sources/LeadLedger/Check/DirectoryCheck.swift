@@ -40,8 +40,10 @@ package struct DirectoryCheck {
     }
 
     /// Walks one environment, in a process of its own: LMDB may crash on a broken file. Findings come as they are made.
+    ///
+    /// - Parameter temporary: where a read model is computed anew: a ``CheckWorkspace``.
     package static func walk(
-        _ environment: String, directory: String, isTest: Bool, report: @escaping (Finding) -> Void
+        _ environment: String, directory: String, temporary: String, isTest: Bool, report: @escaping (Finding) -> Void
     ) {
         func find(_ place: String, _ what: String) {
             report(Finding(environment: environment, place: place, what: what))
@@ -57,10 +59,28 @@ package struct DirectoryCheck {
             }
         default:
             guard environment.hasPrefix("models/") else { return find("-", "there is no such environment") }
-            let temporary = getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp"
             ModelChecker.check(
                 String(environment.dropFirst("models/".count)), directory: directory, temporary: temporary,
                 mayUseTmpfs: isTest, report: find)
         }
     }
+}
+
+/// A temporary directory for the walk of one environment. The parent makes and removes it, since the child may crash.
+package struct CheckWorkspace {
+    package let path: String
+
+    /// Below $TMPDIR, or /var/tmp: a read model may be too large for a /tmp in memory.
+    package init() throws {
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/var/tmp"
+        var template = Array("\(parent)/leadledger-check.XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { text in
+            text.baseAddress.flatMap { mkdtemp($0) }.map { String(cString: $0) }
+        }
+        guard let made else { throw FileError(operation: "create", path: parent, code: errno) }
+        path = made
+    }
+
+    /// What cannot be removed is in a temporary directory.
+    package func remove() { try? DurableFiles.removeDirectory(path) }
 }

@@ -30,7 +30,7 @@ struct SchemaGet: Query {
 
     /// In the order of the answer; the newest version of an event type stands last.
     private static var all: [(name: String, text: [UInt8])] {
-        [("envelope", Schemas.envelope), ("errors", Schemas.errors)]
+        [("envelope", Schemas.envelope), ("errors", Schemas.errors), ("mapping", Schemas.mapping)]
             + Schemas.events.map { ($0.name, $0.text) } + Schemas.methods.map { ($0.name, $0.text) }
     }
 

@@ -1,0 +1,25 @@
+import JSON
+import Leads
+import Schemas
+import Testing
+
+/// What the schemas let in, the business understands: an event that was stored and cannot be projected stops a read model.
+@Suite struct SchemaAndBusinessTests {
+    @Test func `every currency that a schema lists is one that the business knows`() throws {
+        var parser = JSONParser()
+        var lists = 0
+        for event in Schemas.events {
+            let codes = try parser.withDocument(event.text) { root in
+                root["$defs"]?["currency"]?["enum"]?.elements.map { $0.string ?? "" } ?? []
+            }
+            if !codes.isEmpty { lists += 1 }
+            for code in codes { #expect(Currency(code)?.code == code, "\(event.name) lists \(code)") }
+        }
+        #expect(lists >= 4)
+    }
+
+    @Test func `the event types that have a schema are those that the business supports`() {
+        let withSchema = Set(Schemas.events.compactMap { EventType(name: $0.name) })
+        #expect(withSchema == Set(EventType.allCases.filter(\.isSupported)))
+    }
+}
