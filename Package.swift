@@ -125,6 +125,7 @@ let package = Package(
         .executableTarget(
             name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],
             path: "Tests/PlantedDaemon/leadledgerd-planted", swiftSettings: houseStyle),
+        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "JSON"], swiftSettings: houseStyle),
         .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ],
     cxxLanguageStandard: .cxx17

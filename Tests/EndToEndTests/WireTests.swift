@@ -1,0 +1,125 @@
+import TestSupport
+import Testing
+
+/// The methods over a real socket, where they work together: what one client does and another sees.
+@Suite(.timeLimit(.minutes(2))) struct WireTests {
+    private func capture(_ lead: String, id: String = "c", more: String = "") -> String {
+        #"{"events":[{"id":"\#(id)","source":"test","type":"lead.captured","subject":"\#(lead)","data":{"channel":"web"}}]\#(more)}"#
+    }
+
+    @Test func `reads on a connection see the appends before them`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for number in 0..<200 {
+            try client.send(line: request(2 * number, "append", capture("L\(number)")))
+            try client.send(line: request(2 * number + 1, "lead.get", #"{"lead":"L\#(number)"}"#))
+        }
+        for number in 0..<400 {
+            let reply = try JSONTree(try #require(try client.line()))
+            #expect(reply["id"].integer == number && reply["result"].isPresent, "\(reply)")
+        }
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `append waits for a read model, and a deadline that passes carries the result`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        let waited = try client.ask("append", capture("A", more: #","wait":{"projection":"queue"}"#))
+        #expect(waited["projection"]["name"].string == "queue" && waited["projection"]["position"].integer == 1)
+        #expect(try client.ask("queue.list")["leads"][0]["lead"].string == "A")
+        let late = try client.refusal("append", capture("B", more: #","wait":{"projection":"leads","deadline_ms":0}"#))
+        // It may be there at once; where it is not, the events are stored all the same.
+        if let late {
+            #expect(late.name == "deadline_exceeded" && late.data["appended"]["first"].integer == 1, "\(late)")
+        }
+        #expect(try client.ask("status")["head"].integer == 2)
+        #expect(
+            try client.refusal("append", capture("C", more: #","wait":{"projection":"ledas"}"#))?.name
+                == "unknown_projection")
+        #expect(try client.ask("status")["head"].integer == 2)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a subscription catches up, says so, and goes on live, as far as its credit`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let writer = try place.connect()
+        for number in 0..<5 { try writer.ask("append", capture("L\(number)")) }
+        let reader = try place.connect()
+        try reader.send(line: request(1, "log.subscribe", #"{"from":1,"credit":5}"#))
+        var positions: [Int] = []
+        var caughtUpAt: Int?
+        func take(until isDone: () -> Bool) throws {
+            while !isDone() {
+                let line = try JSONTree(try #require(try reader.line()))
+                switch line["method"].string {
+                case "log.events":
+                    positions += line["params"]["events"].elements.compactMap { $0["position"].integer }
+                    #expect(line["params"]["next"].integer == positions.last.map { $0 + 1 })
+                case "log.caught_up": caughtUpAt = line["params"]["position"].integer
+                case "log.heartbeat": break
+                default: #expect(line["result"].isPresent, "\(line)")
+                }
+            }
+        }
+        try take { caughtUpAt != nil }
+        #expect(positions == [1, 2, 3, 4] && caughtUpAt == 5)
+        // One credit is left.
+        for number in 5..<8 { try writer.ask("append", capture("L\(number)")) }
+        try take { positions.count == 5 }
+        try reader.send(line: request(2, "log.credit", #"{"subscription":1,"events":100}"#))
+        try take { positions.count == 7 }
+        #expect(positions == Array(1...7))
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a filter gives what matches, and next goes beyond what does not`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for number in 0..<20 { try client.ask("append", capture("L\(number % 4)", id: "c\(number)")) }
+        let page = try client.ask(
+            "log.read", #"{"from":0,"limit":100,"filter":{"leads":["L2"],"types":["lead.captured"]}}"#)
+        #expect(page["events"].elements.compactMap { $0["position"].integer } == [2, 6, 10, 14, 18])
+        #expect(page["next"].integer == 20 && page["head"].integer == 20)
+        #expect(try client.ask("log.read", #"{"from":0,"filter":{"types":[]}}"#)["events"].elements.isEmpty)
+        #expect(try client.refusal("log.read", #"{"from":21}"#)?.name == "position_out_of_range")
+        #expect(
+            try client.refusal("log.read", #"{"from":0,"filter":{"types":["lead.capturd"]}}"#)?.name
+                == "unknown_event_type")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a rebuild that is waited for has taken over when it is answered`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for number in 0..<50 {
+            try client.ask("append", capture("L\(number)", more: number == 49 ? #","wait":{"projection":"queue"}"# : ""))
+        }
+        let before = try client.ask("queue.list", #"{"as_of":"2100-01-01"}"#)
+        let rebuilt = try client.ask("projection.rebuild", #"{"name":"queue","wait":true}"#)
+        #expect(
+            rebuilt["from_build"].integer == 1 && rebuilt["build"].integer == 2 && rebuilt["position"].integer == 50)
+        let model = try client.ask("projection.list")["projections"].elements.first { $0["name"].string == "queue" }
+        #expect(model?["build"].integer == 2 && model?["state"].string == "live")
+        #expect(try client.ask("queue.list", #"{"as_of":"2100-01-01"}"#) == before)
+        #expect(try client.refusal("projection.rebuild", #"{"name":"ledas"}"#)?.name == "unknown_projection")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `every schema that is listed is given out`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        let names = try client.ask("schema.get")["schemas"].elements.compactMap(\.string)
+        #expect(names.count > 35)
+        for name in names {
+            #expect(try client.ask("schema.get", #"{"name":"\#(name)"}"#)["schema"].isPresent, "\(name)")
+        }
+        #expect(try client.refusal("schema.get", #"{"name":"lead.x"}"#)?.name == "unknown_schema")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+}
