@@ -97,7 +97,8 @@ import Testing
         let daemon = try place.serve()
         let client = try place.connect()
         for number in 0..<50 {
-            try client.ask("append", capture("L\(number)", more: number == 49 ? #","wait":{"projection":"queue"}"# : ""))
+            let wait = number == 49 ? #","wait":{"projection":"queue"}"# : ""
+            try client.ask("append", capture("L\(number)", more: wait))
         }
         let before = try client.ask("queue.list", #"{"as_of":"2100-01-01"}"#)
         let rebuilt = try client.ask("projection.rebuild", #"{"name":"queue","wait":true}"#)
