@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Synchronization
 
 /// Something that listens where a daemon would, and says what a test wants it to say.
 ///
@@ -7,12 +8,12 @@ import Glibc
 /// does nothing else would: it does not read while nobody takes what it writes.
 package final class FakeDaemon: Sendable {
     package let path: String
-    private let listener: Int32
 
     package init(_ serve: @escaping @Sendable (FakeConnection) -> Void) throws {
-        path = "/tmp/fake-\(getpid())-\(UInt32.random(in: .min ... .max)).sock"
+        let path = "/tmp/fake-\(getpid())-\(UInt32.random(in: .min ... .max)).sock"
+        self.path = path
+        Self.paths.withLock { $0.append(path) }
         let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        self.listener = listener
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
@@ -25,17 +26,20 @@ package final class FakeDaemon: Sendable {
         Thread.detachNewThread {
             while true {
                 let descriptor = accept(listener, nil, nil)
+                if descriptor < 0, errno == EINTR || errno == ECONNABORTED { continue }
                 guard descriptor >= 0 else { return }
                 Thread.detachNewThread { serve(FakeConnection(descriptor)) }
             }
         }
     }
 
-    deinit {
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-        unlink(path)
-    }
+    /// It listens until the process ends: a test that holds only its path may have let go of it before the connection is taken.
+    private static let paths: Mutex<[String]> = {
+        atexit { FakeDaemon.removeSockets() }
+        return Mutex([])
+    }()
+
+    private static func removeSockets() { paths.withLock { paths in for path in paths { unlink(path) } } }
 }
 
 /// One client of a fake daemon. It ends with the closure that serves it.
@@ -59,6 +63,7 @@ package final class FakeConnection {
             start = 0
             var chunk = [UInt8](repeating: 0, count: 64 << 10)
             let count = recv(descriptor, &chunk, chunk.count, 0)
+            if count < 0, errno == EINTR { continue }
             guard count > 0 else { return nil }
             received += chunk[..<count]
         }
@@ -68,6 +73,7 @@ package final class FakeConnection {
         var rest = Array((text + "\n").utf8)[...]
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count < 0, errno == EINTR { continue }
             guard count > 0 else { return }
             rest.removeFirst(count)
         }
