@@ -115,7 +115,7 @@ extension ErrorName {
                 "Others appended to the lead first. Look at what they added, decide again, and expect the current version."
             )
         case .invalidValue: ErrorEntry(-32_011, 65, "`schema.get` shows which values the field takes.")
-        case .unknownEventType: ErrorEntry(-32_012, 65, "`schema.get` with `envelope` lists the event types.")
+        case .unknownEventType: ErrorEntry(-32_012, 65, "`schema.get` without a name lists the event types.")
         case .reservedType: ErrorEntry(-32_013, 65, "Only the daemon writes this. Use the method that leads to it.")
         case .personalID:
             ErrorEntry(

@@ -42,7 +42,7 @@ public struct ServerError: Error, Sendable, Equatable, CustomStringConvertible {
     /// The whole error object as it came, with what else it carries (`current`, `allowed`, ...).
     public let json: [UInt8]
 
-    public var description: String { "\(name): \(message)" }
+    public var description: String { "\(name): \(message)" + (pointer.map { " (at \($0))" } ?? "") }
 }
 
 extension ServerError {

@@ -25,6 +25,11 @@ package struct Currency: Hashable, Sendable, BitwiseCopyable {
     }
 
     /// Decimal digits of the minor unit: 2 for BRL, 0 for JPY, 3 for KWD.
+    /// Every code there is, in no order.
+    package static var allCodes: [String] {
+        table.flatMap { $0.codes.description.split(separator: " ").map(String.init) }
+    }
+
     package var exponent: Int { Int(Currency.exponents[packed] ?? 2) }
 
     /// ISO 4217 list one, without the codes that have no minor unit (metals, SDR, testing), and codes withdrawn in the last years,

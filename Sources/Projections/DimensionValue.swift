@@ -15,17 +15,8 @@ package enum DimensionValue: Hashable, Sendable {
         }
     }
 
-    /// From the text of a filter: `(none)` and the blank text ask for the leads that have none.
-    package init(label: String) {
-        switch label {
-        case "(unattributed)": self = .unattributed
-        case "(none)": self = .absent
-        default: self.init(text: Array(label.utf8))
-        }
-    }
-
-    /// From the text of a row, where empty means none.
-    init(text: [UInt8]) {
+    /// From the text of a row or of a filter, where blank means none.
+    package init(text: [UInt8]) {
         self = text.withUnsafeBytes { $0.isBlank } ? .absent : .named(String(decoding: text, as: UTF8.self))
     }
 

@@ -47,18 +47,25 @@ extension LedgerCommand {
         let path = socketPath(
             given: common.socket, environment: getenv("LEADLEDGER_SOCKET").map { String(cString: $0) })
         let context = Context(socketPath: path, isJSON: common.json, output: output)
-        try finishing(output) { try run(in: context) }
+        try finishing(output, isJSON: common.json) { try run(in: context) }
     }
 }
 
 /// Runs a verb's body to its exit code: what it wrote is flushed, and what went wrong is said, once and here.
-func finishing(_ output: Output, _ body: () throws -> Void) throws {
+///
+/// - Parameter isJSON: a refusal goes to stdout too, as the daemon gave it: `{"error":{...}}`.
+func finishing(_ output: Output, isJSON: Bool = false, _ body: () throws -> Void) throws {
     // Set anew, since who started us may have ignored it.
     signal(SIGPIPE, SIG_DFL)
     do {
         try body()
         output.flush()
     } catch let error as ClientError {
+        switch error {
+        case .server(let error), .notServed(let error):
+            if isJSON { output.line(#"{"error":"# + String(decoding: error.json, as: UTF8.self) + "}") }
+        default: break
+        }
         output.flush()
         complain("\(error)")
         if case .server(let error) = error, !error.hint.isEmpty { complain("hint: \(error.hint)") }

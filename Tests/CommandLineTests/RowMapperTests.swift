@@ -5,6 +5,24 @@ import Testing
 @testable import leadledger
 
 @Suite struct RowMapperTests {
+    @Test func `a condition looks at a field as the values do: with trim, without its blanks`() throws {
+        let yaml = """
+            source: "urn:test"
+            TRIM
+            events:
+              - { type: lead.captured, id: "{n}", subject: "L-{n}", data: {} }
+              - type: lead.noted
+                id: "{n}-n"
+                subject: "L-{n}"
+                when: [{ column: status, equals: won }]
+                data: { text: { column: status } }
+            """
+        let csv = "n,status\n1, won \n2,won\n"
+        let trimmed = try map(yaml.replacing("TRIM", with: "trim: true"), csv)
+        #expect(trimmed.faults.isEmpty && trimmed.units.count == 4)
+        #expect(try map(yaml.replacing("TRIM", with: ""), csv).units.count == 3)
+    }
+
     @Test func `values become what the mapping says`() throws {
         let yaml = """
             source: "urn:test:{{x}}"

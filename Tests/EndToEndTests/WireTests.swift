@@ -123,4 +123,85 @@ import Testing
         #expect(try client.refusal("schema.get", #"{"name":"lead.x"}"#)?.name == "unknown_schema")
         #expect(try daemon.terminate() == .exited(0))
     }
+
+    @Test func `the queue and the reports know what was stored before the question`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for number in 0..<30 {
+            try client.ask("append", capture("L\(number)"))
+            for (method, count) in [("queue.list", "total"), ("report.funnel", "leads")] {
+                let answer = try client.ask(method)
+                let found = method == "queue.list" ? answer[count].integer : answer["total"][count].integer
+                #expect(found == number + 1 && answer["position"].integer == number + 1, "\(answer)")
+                #expect(answer["head"].integer == number + 1)
+            }
+        }
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `what is dated after as_of is left out, and as_of is refused where it says nothing`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for (lead, day) in [("A", "01"), ("B", "10"), ("C", "20")] {
+            try client.ask(
+                "append",
+                #"{"events":[{"id":"c","source":"t","type":"lead.captured","subject":"\#(lead)","time":"2026-01-\#(day)T00:00:00Z","data":{}}]}"#
+            )
+        }
+        let queue = try client.ask("queue.list", #"{"as_of":"2026-01-15"}"#)
+        #expect(
+            queue["total"].integer == 2
+                && queue["leads"].elements.map { $0["age_seconds"].integer } == [1_209_600, 432_000])
+        let funnel = try client.ask("report.funnel", #"{"as_of":"2026-01-15","horizon_days":10}"#)
+        #expect(funnel["total"]["leads"].integer == 2 && funnel["total"]["censored"].integer == 1, "\(funnel)")
+        #expect(
+            try client.refusal("report.funnel", #"{"as_of":"2026-01-15"}"#)?.data["pointer"].string == "/params/as_of")
+        #expect(
+            try client.refusal("report.funnel", #"{"from":"2026-02-01","to":"2026-01-01"}"#)?.name == "invalid_value")
+        #expect(try client.refusal("report.attribution", #"{"from":"2026-01"}"#)?.name == "invalid_time")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a channel may be called as an absent one is shown`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for (lead, channel) in [("A", "(none)"), ("B", ""), ("C", "(unattributed)")] {
+            try client.ask(
+                "append",
+                #"{"events":[{"id":"c","source":"t","type":"lead.captured","subject":"\#(lead)","data":{"channel":"\#(channel)"}}]}"#
+            )
+        }
+        for (channel, lead) in [("(none)", "A"), ("", "B"), ("(unattributed)", "C")] {
+            let found = try client.ask("queue.list", #"{"channel":"\#(channel)"}"#)["leads"].elements
+            #expect(found.map { $0["lead"].string } == [lead])
+        }
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test(arguments: [
+        ("lead.captured", #"{"amount":1}"#, "missing_field", "/params/events/0/data"),
+        ("lead.touched", #"{"channel":"c","kind":"click","amount":1}"#, "missing_field", "/params/events/0/data"),
+        ("lead.opportunity_opened", #"{"amount":5}"#, "missing_field", "/params/events/0/data"),
+        (
+            "lead.recycled", #"{"reason":"x","not_before":"gibberish!"}"#, "invalid_time",
+            "/params/events/0/data/not_before"
+        ),
+        ("lead.queued", #"{"queue":"q","due":"2026-02-30T00:00:00Z"}"#, "invalid_time", "/params/events/0/data/due"),
+    ])
+    func `an amount needs its currency, and a planned time is a time`(
+        type: String, data: String, name: String, pointer: String
+    ) throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.ask("append", capture("L"))
+        let refusal = try client.refusal(
+            "append", #"{"events":[{"id":"x","source":"t","type":"\#(type)","subject":"L","data":\#(data)}]}"#)
+        #expect(refusal?.name == name && refusal?.data["pointer"].string == pointer, "\(refusal as Any)")
+        #expect(try client.ask("status")["head"].integer == 1)
+        #expect(try daemon.terminate() == .exited(0))
+    }
 }

@@ -18,6 +18,15 @@ import Testing
         #expect(lists >= 4)
     }
 
+    @Test func `every currency that the business knows is in the schemas`() throws {
+        var parser = JSONParser()
+        let won = try #require(Schemas.events.first { $0.name == "lead.won" })
+        let listed = try parser.withDocument(won.text) { root in
+            Set(root["$defs"]?["currency"]?["enum"]?.elements.compactMap(\.string) ?? [])
+        }
+        #expect(listed == Set(Currency.allCodes))
+    }
+
     @Test func `the event types that have a schema are those that the business supports`() {
         let withSchema = Set(Schemas.events.compactMap { EventType(name: $0.name) })
         #expect(withSchema == Set(EventType.allCases.filter(\.isSupported)))

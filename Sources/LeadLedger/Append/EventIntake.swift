@@ -13,6 +13,7 @@ import Projections
 //   3. subject, source and id: bounds, and no personal data in what is kept in the clear for ever
 //   4. time: an instant of the years 0000 to 9999, at most five minutes ahead
 //   5. data against the schema of its type
+//   6. what no keyword of the schemas says: an amount has a currency, and a planned time is a time
 // What passed is encoded as it was received: minified, split into public and personal members, not rewritten.
 
 struct EventIntake {
@@ -38,7 +39,7 @@ struct EventIntake {
         guard let type = EventType(utf8: typeValue.utf8) else {
             throw AppendFault(
                 .unknownEventType, "/events/\(index)/type",
-                "no event type is called \(typeValue.string ?? "that"); `schema.get` with `envelope` lists the types")
+                "no event type is called \(typeValue.string ?? "that"); `schema.get` without a name lists the types")
         }
         guard let (schema, schemaVersion) = schemas[type] else {
             throw AppendFault(
@@ -74,6 +75,22 @@ struct EventIntake {
             throw AppendFault(
                 .reservedType, "/events/\(index)/data", "\(type.name) has a field that only the daemon may write")
         }
+
+        // 6.
+        switch type {
+        case .captured, .touched, .enriched, .opportunityOpened:
+            // Of an enrichment, the fields that were found.
+            let (money, place) = type == .enriched ? (data["fields"] ?? data, "/fields") : (data, "")
+            if money["amount"] != nil, money["currency"] == nil {
+                throw AppendFault(
+                    .missingField, "/events/\(index)/data\(place)",
+                    "an amount needs its currency: it is in minor units of it")
+            }
+            if type == .opportunityOpened { try checkPlanned("expected_close", in: data, index) }
+        case .queued: try checkPlanned("due", in: data, index)
+        case .recycled: try checkPlanned("not_before", in: data, index)
+        default: break
+        }
         unit.beginEvent(
             EventDraft(
                 type: type.rawValue, schemaVersion: schemaVersion,
@@ -96,6 +113,14 @@ struct EventIntake {
         do throws(LedgerError) { try unit.endEvent() } catch {
             throw AppendFault(
                 .eventTooLarge, "/events/\(index)", "the event's record is over \(LedgerLimits.recordBytesMax) bytes")
+        }
+    }
+
+    /// Something will act on it later, when nobody can refuse it any more.
+    private func checkPlanned(_ member: StaticString, in data: JSONValue, _ index: Int) throws(AppendFault) {
+        guard let text = data[member]?.string else { return }
+        do throws(InstantProblem) { _ = try Instant(dateOrRFC3339: text) } catch {
+            throw AppendFault(.invalidTime, "/events/\(index)/data/\(member)", error.message)
         }
     }
 

@@ -19,11 +19,11 @@ struct LeadGet: Query {
     }
 
     /// All that was stored of the lead before the question is in the answer.
-    func freshness(in context: QueryContext) throws -> (model: String, position: Position)? {
+    func freshness(in context: QueryContext) throws -> Freshness? {
         guard let stream = try context.log.stream(key) else {
             throw QueryFault(.unknownLead, "no event names the lead \(lead)", pointer: "/lead")
         }
-        return (LeadsProjection.name, stream.last.successor)
+        return Freshness(model: LeadsProjection.name, position: stream.last.successor, isRequired: true)
     }
 
     func write(to writer: inout JSONWriter, from context: QueryContext) throws {

@@ -27,12 +27,25 @@ protocol Query: Sendable {
     /// Writes the result, one JSON value.
     func write(to writer: inout JSONWriter, from context: QueryContext) throws
 
-    /// The read model, and the position up to which it must have come before the answer; nil: as it is.
-    func freshness(in context: QueryContext) throws -> (model: String, position: Position)?
+    /// What the answer should know; nil: whatever there is.
+    func freshness(in context: QueryContext) throws -> Freshness?
 }
 
 extension Query {
-    func freshness(in context: QueryContext) throws -> (model: String, position: Position)? { nil }
+    func freshness(in context: QueryContext) throws -> Freshness? { nil }
+}
+
+/// How far a read model should have come before a query is answered. It is waited for `Limits.freshnessMilliseconds`.
+struct Freshness: Sendable {
+    var model: String
+    var position: Position
+    /// Without it there is no answer. Otherwise one that is late says so, by its `position` and `head`.
+    var isRequired: Bool
+
+    /// All that was stored before the question, if the model gets there in time.
+    static func head(_ model: String, _ context: QueryContext) -> Freshness {
+        Freshness(model: model, position: context.log.end, isRequired: false)
+    }
 }
 
 /// Runs queries for one event loop.
@@ -50,9 +63,7 @@ struct QueryRunner {
     private func run(_ query: some Query, _ reply: ReplySlot) {
         read(reply) { writer in
             if let fresh = try query.freshness(in: context) {
-                // Told on the loop, and asked again there: the model is there then, or late.
-                writer = JSONWriter()
-                return .after(fresh.model, fresh.position)
+                return .after(fresh)
             }
             try query.write(to: &writer, from: context)
             return .written
@@ -63,7 +74,7 @@ struct QueryRunner {
 
     private enum Step {
         case written
-        case after(String, Position)
+        case after(Freshness)
     }
 
     private func read(
@@ -80,9 +91,16 @@ struct QueryRunner {
                 switch outcome {
                 case .success(.written): reply.succeed(raw: bytes)
                 case .failure(let error): reply.fail(ErrorReply(answering: error))
-                case .success(.after(let model, let position)):
-                    ModelWait.begin(models, model, position, Limits.freshnessMilliseconds, on: eventLoop) { _ in
-                        Self.write(reply, pool, eventLoop, again)
+                case .success(.after(let fresh)):
+                    ModelWait.begin(
+                        models, fresh.model, fresh.position, Limits.freshnessMilliseconds, on: eventLoop
+                    ) { isThere in
+                        if isThere || !fresh.isRequired { return Self.write(reply, pool, eventLoop, again) }
+                        reply.fail(
+                            ErrorReply(
+                                .deadlineExceeded,
+                                "the read model \(fresh.model) has not come to position \(fresh.position) in time",
+                                retryAfterMilliseconds: Int(Limits.freshnessMilliseconds)))
                     }
                 }
             }

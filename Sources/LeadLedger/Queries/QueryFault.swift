@@ -19,6 +19,14 @@ struct QueryFault: Error {
     }
 }
 
+extension QueryFault {
+    /// A period that ends before it begins would be answered with nothing, in silence.
+    static func check(_ from: Instant?, before to: Instant?) throws(QueryFault) {
+        guard let from, let to, to < from else { return }
+        throw QueryFault(.invalidValue, "the period ends at \(to), before it begins at \(from)", pointer: "/to")
+    }
+}
+
 extension ErrorReply {
     init(_ fault: QueryFault) { self.init(fault.name, fault.message, at: fault.pointer.map { .params($0) }) }
 

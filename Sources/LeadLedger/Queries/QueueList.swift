@@ -7,7 +7,7 @@ import Projections
 // QueueList: `queue.list`: the leads that wait, oldest first.
 
 struct QueueList: Query {
-    private let filter: QueueFilter
+    private var filter: QueueFilter
     private let after: Occurrence?
     private let limit: Int
     private let asOf: Instant?
@@ -23,7 +23,7 @@ struct QueueList: Query {
             filter.stage = stage
         }
         filter.custody = params?["custody"]?.string.flatMap { Custody(name: $0) }
-        filter.channel = params?["channel"]?.string.map { DimensionValue(label: $0) }
+        filter.channel = params?["channel"]?.string.map { DimensionValue(text: Array($0.utf8)) }
         filter.queue = params?["queue"]?.string
         self.filter = filter
         var after: Occurrence?
@@ -36,7 +36,10 @@ struct QueueList: Query {
         self.after = after
         limit = params.integer("limit", default: Limits.answerRowsDefault)
         asOf = try params.instant("as_of")
+        self.filter.until = asOf
     }
+
+    func freshness(in context: QueryContext) throws -> Freshness? { .head(QueueProjection.name, context) }
 
     func write(to writer: inout JSONWriter, from context: QueryContext) throws {
         let asOf = asOf ?? Instant(microseconds: context.now())
@@ -45,6 +48,7 @@ struct QueueList: Query {
             .waiting(filter, after: after, limit: limit + 1, asOf: asOf)
         writer.beginObject()
         writer.member("position", list.position.rawValue)
+        writer.member("head", context.log.end.rawValue)
         writer.member("as_of", list.asOf)
         writer.member("total", list.total)
         writer.key("leads")

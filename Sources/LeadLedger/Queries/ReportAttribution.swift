@@ -24,12 +24,16 @@ struct ReportAttribution: Query {
             dimension: params.word("by", default: .channel), from: try params.instant("from"),
             to: try params.instant("to"),
             models: models)
+        try QueryFault.check(query.from, before: query.to)
     }
+
+    func freshness(in context: QueryContext) throws -> Freshness? { .head(AttributionProjection.name, context) }
 
     func write(to writer: inout JSONWriter, from context: QueryContext) throws {
         let report = try context.models.snapshot(AttributionProjection.self).attribution(query)
         writer.beginObject()
         writer.member("position", report.position.rawValue)
+        writer.member("head", context.log.end.rawValue)
         writer.member("path_builder", report.pathBuilder)
         writer.member("conversion", "won")
         writer.member("by", query.dimension.rawValue)

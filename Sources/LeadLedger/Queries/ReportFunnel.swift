@@ -28,7 +28,16 @@ struct ReportFunnel: Query {
         if mode == .flow, horizonDays != nil {
             throw QueryFault(.invalidValue, "a flow has no horizon: ask for a cohort", pointer: "/horizon_days")
         }
+        if asOf != nil, horizonDays == nil {
+            throw QueryFault(
+                .invalidValue,
+                "as_of is the instant at which a horizon is measured; without horizon_days it says nothing",
+                pointer: "/as_of")
+        }
+        try QueryFault.check(from, before: to)
     }
+
+    func freshness(in context: QueryContext) throws -> Freshness? { .head(FunnelProjection.name, context) }
 
     func write(to writer: inout JSONWriter, from context: QueryContext) throws {
         let asOf = asOf ?? Instant(microseconds: context.now())
@@ -38,13 +47,14 @@ struct ReportFunnel: Query {
         let report = try context.models.snapshot(FunnelProjection.self).funnel(query)
         writer.beginObject()
         writer.member("position", report.position.rawValue)
+        writer.member("head", context.log.end.rawValue)
         writer.member("mode", mode.rawValue)
         writer.member("by", dimension.rawValue)
         writer.member("from", from)
         writer.member("to", to)
         writer.member("period", isByMonth ? "month" : nil)
         writer.member("horizon_days", horizonDays)
-        writer.member("as_of", asOf)
+        writer.member("as_of", horizonDays == nil ? nil : asOf)
         writer.key("rows")
         writer.beginArray()
         for row in report.rows { writer.funnelRow(row) }
@@ -63,10 +73,9 @@ extension JSONWriter {
     fileprivate mutating func funnelRow(_ row: FunnelRow) {
         beginObject()
         member("month", row.month?.monthText)
-        if let value = row.value {
-            member("value", value)
-            member("label", value.label)
-        }
+        key("value")
+        if case .named(let value)? = row.value { string(value) } else { null() }
+        member("label", row.value?.label)
         member("leads", row.leads)
         member("censored", row.censored)
         key("stages")

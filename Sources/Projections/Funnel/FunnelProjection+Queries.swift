@@ -149,6 +149,8 @@ private struct FunnelCounts {
 
     private mutating func addToCohort(_ lead: StageCrossings, _ value: UnsafeRawBufferPointer, _ horizon: Horizon?) {
         guard let entry = lead.crossing(.captured)?.at, query.isInPeriod(entry) else { return }
+        // Not there yet at the instant asked about.
+        if horizon != nil, entry > query.asOf { return }
         let row = row(entry, value)
         counters[row].leads += 1
         if let horizon, horizon.isYounger(entry, asOf: query.asOf) {

@@ -9,14 +9,18 @@ package struct QueueFilter: Equatable, Sendable {
     package var custody: Custody?
     package var channel: DimensionValue?
     package var queue: String?
+    /// Only those that wait since this instant or longer.
+    package var until: Instant?
 
     package init(
-        stage: Stage? = nil, custody: Custody? = nil, channel: DimensionValue? = nil, queue: String? = nil
+        stage: Stage? = nil, custody: Custody? = nil, channel: DimensionValue? = nil, queue: String? = nil,
+        until: Instant? = nil
     ) {
         self.stage = stage
         self.custody = custody
         self.channel = channel
         self.queue = queue
+        self.until = until
     }
 
     var matchesAll: Bool { self == QueueFilter() }
@@ -67,6 +71,7 @@ extension Snapshot where Model == QueueProjection {
         while let found = entry {
             if filter.matchesAll, list.rows.count >= limit { break }
             let since = Occurrence(key: found.key)
+            if let until = filter.until, since.time > until { break }
             let row = try RowView(found.value, QueueProjection.waitingLayout)
             if try test.matches(row) {
                 if !filter.matchesAll { list.total += 1 }

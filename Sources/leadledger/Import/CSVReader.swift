@@ -66,7 +66,11 @@ struct CSVReader: ~Copyable {
         while true {
             guard try at < end || fill() else {
                 guard isStarted else { return nil }
-                if state == .quoted { fault = fault ?? "a quoted field does not end" }
+                if state == .quoted {
+                    fault =
+                        fault
+                        ?? "a quoted field does not end, so lines \(line) to \(lineHere) are one row; is a quote missing before?"
+                }
                 return finish(fault)
             }
             let byte = chunk[at]

@@ -47,7 +47,8 @@ struct Mapping {
     enum Blank: String { case omit, keep, refuse }
 
     enum Condition {
-        case equals(Int, [UInt8])
+        /// The flag: with the blanks around the field taken away, as the mapping's `trim` says.
+        case equals(Int, [UInt8], Bool)
         case isBlank(Int, Bool)
     }
 
@@ -136,7 +137,7 @@ private struct Compiler {
     ) throws(MappingError) -> Mapping.Condition {
         let column = column(condition["column"])
         switch (condition["equals"], condition["blank"]?.boolean) {
-        case (let text?, nil): return .equals(column, Array(text.utf8))
+        case (let text?, nil): return .equals(column, Array(text.utf8), trims)
         case (nil, let isBlank?): return .isBlank(column, isBlank)
         default: throw file.error(place, "takes either equals or blank")
         }

@@ -56,8 +56,9 @@ struct RowMapper {
     private func holds(_ conditions: [Mapping.Condition], in row: borrowing CSVReader) -> Bool {
         for condition in conditions {
             switch condition {
-            case .equals(let column, let text):
-                guard row.field(places[column]).elementsEqual(text) else { return false }
+            case .equals(let column, let text, let trims):
+                let field = row.field(places[column])
+                guard (trims ? trimmed(field) : field).elementsEqual(text) else { return false }
             case .isBlank(let column, let expected):
                 guard trimmed(row.field(places[column])).isEmpty == expected else { return false }
             }

@@ -32,7 +32,8 @@ struct QueueCommand: ParsableCommand {
                 .queueList,
                 {
                     $0.member("stage", stage)
-                    $0.member("channel", channel)
+                    // As it stands in the table; the daemon knows it as the blank one.
+                    $0.member("channel", channel == "(none)" ? "" : channel)
                     $0.member("custody", custody)
                     $0.member("queue", queue)
                     $0.member("limit", limit)
@@ -58,7 +59,7 @@ struct QueueCommand: ParsableCommand {
             output.line("")
             let (shown, total) = (leads?.count ?? 0, result["total"].shown)
             output.line(
-                "\(shown) of \(total) leads, ages as of \(result["as_of"].shown), position \(result["position"].shown)")
+                "\(shown) of \(total) leads, ages as of \(result["as_of"].shown), \(positionText(result))")
         }
     }
 }

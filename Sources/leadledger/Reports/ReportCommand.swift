@@ -93,7 +93,7 @@ struct ReportCommand: ParsableCommand {
             }
             table.write(to: output)
             output.line("")
-            output.line("\(result["mode"].shown)\(periodText(result)), position \(result["position"].shown)")
+            output.line("\(result["mode"].shown)\(periodText(result)), \(positionText(result))")
         }
     }
 
@@ -155,7 +155,7 @@ struct ReportCommand: ParsableCommand {
             let flagged = result["flagged"]?.int64 ?? 0
             output.line(
                 "\(result["conversion"].shown)\(periodText(result)), path builder \(result["path_builder"].shown), "
-                    + "\(result["touches"].shown) touches, position \(result["position"].shown)"
+                    + "\(result["touches"].shown) touches, \(positionText(result))"
                     + (flagged > 0 ? "; \(flagged) captured after their conversion" : ""))
         }
     }
@@ -169,4 +169,13 @@ private func periodText(_ result: JSONValue) -> String {
     if !to.isEmpty { text += ", up to \(to)" }
     if let horizon = result["horizon_days"]?.int64 { text += ", followed for \(horizon) days" }
     return text
+}
+
+/// `position 12`, and how far that is behind the log, where it is.
+func positionText(_ result: JSONValue) -> String {
+    let text = "position \(result["position"].shown)"
+    guard let position = result["position"]?.int64, let head = result["head"]?.int64, head > position else {
+        return text
+    }
+    return text + ", \(head - position) events behind the log"
 }
