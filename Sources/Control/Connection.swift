@@ -34,6 +34,8 @@ package final class Connection: @unchecked Sendable {
     package var serviceState: AnyObject?
     /// Called at the end of a turn in which the output fell below its low-water mark after `isWritable` was false.
     package var onWritable: (() -> Void)?
+    /// Called at the end of each turn in which the connection was touched, while it takes answers.
+    package var onTurnEnded: (() -> Void)?
     /// A subscriber may be silent for as long as it likes, and stays when it has shut down its own direction.
     package var isSubscriber = false {
         didSet { if !isSubscriber { markTouched() } }
@@ -133,6 +135,12 @@ package final class Connection: @unchecked Sendable {
     /// Whether more output is welcome: below the high-water mark, and not on the way back to the low one.
     package var isWritable: Bool {
         phase != .closed && !wasFull && channel.isWritable && pendingOutputBytes <= limits.outputHighBytes
+    }
+
+    /// Whether the client takes what it is answered: unlike `isWritable` this does not look at replies that are held for an earlier
+    /// request, which may be the very one that waits to be worked on.
+    package var takesAnswers: Bool {
+        phase != .closed && channel.isWritable && output.readableBytes <= limits.outputHighBytes
     }
 
     package var isClosed: Bool { phase == .closed }
@@ -381,6 +389,7 @@ package final class Connection: @unchecked Sendable {
             pauses.remove(.output)
             if phase == .open { onWritable?() }
         }
+        if takesAnswers { onTurnEnded?() }
         if phase == .open, pauses.isEmpty {
             if unreadHasLines {
                 takeUnread()
@@ -443,6 +452,7 @@ package final class Connection: @unchecked Sendable {
         output = ByteBuffer()
         unread = ByteBuffer()
         onWritable = nil
+        onTurnEnded = nil
         if refusal == nil { loop.service.connectionClosed(self) }
         serviceState = nil
     }

@@ -22,6 +22,7 @@ package final class Listener: Sendable {
     private let admissions: Mutex<Admissions>
     private let channel: Mutex<(any Channel)?>
     private let limits: WireLimits
+    private let stopping = Mutex(())
 
     /// Makes the socket and serves it. When this returns, clients can connect.
     ///
@@ -136,6 +137,11 @@ package final class Listener: Sendable {
     /// Takes no more connections and no more lines, removes the socket file, lets every connection have the replies that
     /// it is owed, and closes it; those that are not done in time are closed without. Blocks; not for an event loop.
     package func stop(within time: Duration) {
+        // Whoever comes second waits for the first.
+        stopping.withLock { _ in stopNow(within: time) }
+    }
+
+    private func stopNow(within time: Duration) {
         let server = channel.withLock { channel in
             defer { channel = nil }
             return channel

@@ -1,21 +1,35 @@
 import Control
 import DequeModule
 
-// ConnectionState: what the service keeps of one connection: reads wait for the appends before them, so that a client that
-// pipelines both reads what it wrote.
+// ConnectionState: what the service keeps of one connection: the reads that wait for their turn.
+//
+//   read ------> waiting ------> running ------> answered
+//                 |               at most `Limits.readsAtOnceMax`
+//                 first in, first out; the first starts when
+//                   - the outcome of every append before it is known, so that a client that pipelines both reads what it wrote
+//                   - few enough of this connection run: nobody keeps the reader threads for himself
+//                   - the client takes its answers: what nobody reads is not computed
+//
+// When the connection closes this goes with it, and what has not begun is never computed.
 
 /// Lives on its connection's event loop.
 final class ConnectionState {
+    private weak var connection: Connection?
     /// Appends handed to the log, and those whose outcome is known.
     private var submitted: UInt64 = 0
     private var settled: UInt64 = 0
+    private var running = 0
     private var waiting = Deque<(gate: UInt64, body: () -> Void)>()
+
+    private init(_ connection: Connection) { self.connection = connection }
 
     /// The state of a connection, made when it is first asked for.
     static func of(_ connection: Connection) -> ConnectionState {
         if let state = connection.serviceState as? ConnectionState { return state }
-        let state = ConnectionState()
+        let state = ConnectionState(connection)
+        guard !connection.isClosed else { return state }
         connection.serviceState = state
+        connection.onTurnEnded = { [weak state] in state?.startWaiting() }
         return state
     }
 
@@ -23,14 +37,27 @@ final class ConnectionState {
 
     func appendSettled() {
         settled += 1
-        while let first = waiting.first, first.gate <= settled {
-            waiting.removeFirst()
-            first.body()
-        }
+        startWaiting()
     }
 
-    /// Runs `body` when the outcome of every append submitted so far is known: now, where it is.
-    func afterAppends(_ body: @escaping () -> Void) {
-        if settled == submitted { body() } else { waiting.append((submitted, body)) }
+    /// Runs `body` when it is its turn; `readEnded()` must follow, now or later.
+    func read(_ body: @escaping () -> Void) {
+        waiting.append((submitted, body))
+        startWaiting()
+    }
+
+    func readEnded() {
+        running -= 1
+        startWaiting()
+    }
+
+    private func startWaiting() {
+        while running < Limits.readsAtOnceMax, let first = waiting.first, first.gate <= settled,
+            connection?.takesAnswers ?? false
+        {
+            waiting.removeFirst()
+            running += 1
+            first.body()
+        }
     }
 }

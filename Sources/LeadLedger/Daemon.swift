@@ -89,7 +89,7 @@ package final class Daemon: Sendable {
             connections.listener.withLock { $0 = listener }
             return Daemon(ledger: ledger, listener: listener, services: services.all, logger: logger)
         } catch {
-            for service in services.all { service.end() }
+            for service in services.all { service.abandon() }
             try? pool.syncShutdownGracefully()
             throw error
         }
@@ -123,11 +123,12 @@ package final class Daemon: Sendable {
     package func stop() -> Int32 {
         guard !isStopped.exchange(true, ordering: .sequentiallyConsistent) else { return 0 }
         logger.notice("stopping")
+        // What waits for a read model is answered now, or the farewell would take as long as the longest wait.
+        ledger.models.endWaits()
         listener.stop(within: .seconds(Limits.farewellSeconds))
         ledger.models.stop()
         // After the listener: its connections wait for what runs here.
         try? ledger.pool.syncShutdownGracefully()
-        let code: Int32 = ledger.log.isPoisoned ? 74 : 0
         for (service, eventLoop) in zip(services.withLock { $0 }, listener.eventLoops) {
             try? eventLoop.submit { service.end() }.wait()
         }
@@ -135,7 +136,8 @@ package final class Daemon: Sendable {
         ledger.log.close()
         listener.endEventLoops()
         logger.notice("stopped")
-        return code
+        // The last appends may have met a device that fails.
+        return ledger.log.isPoisoned ? 74 : 0
     }
 
     /// What the process should exit with when `start` threw this.

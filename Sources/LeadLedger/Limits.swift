@@ -45,6 +45,9 @@ package enum Limits {
     /// Event loops: each keeps one of the 32 readers that the index lends, and the appender, the follower and queries need some.
     package static let eventLoopsMax = 16
 
+    /// Reads of one connection that run at once; the others wait without costing anything. As many as there are reader threads.
+    package static let readsAtOnceMax = 2
+
     /// Threads that read the log and the read models for queries: reads may wait for the disk, event loops may not.
     package static let readerThreads = 2
 }

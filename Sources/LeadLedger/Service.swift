@@ -59,6 +59,12 @@ final class Service: RequestService, @unchecked Sendable {
         subscriptions.end()
     }
 
+    /// The same where the event loops have ended, or never began: the daemon could not start.
+    func abandon() {
+        append.end()
+        subscriptions.abandon()
+    }
+
     func receive(_ request: Request, reply: ReplySlot) {
         if request.method == .append { return append.receive(request, reply: reply) }
         if let fault = fault(in: request) { return reply.fail(fault) }
@@ -79,7 +85,11 @@ final class Service: RequestService, @unchecked Sendable {
             let status = StatusQuery(
                 context: ledger.context, format: ledger.format, startedAt: ledger.startedAt,
                 connections: ledger.connections)
-            ConnectionState.of(request.connection).afterAppends { reply.succeed { status.write(to: &$0) } }
+            let state = ConnectionState.of(request.connection)
+            state.read {
+                reply.succeed { status.write(to: &$0) }
+                state.readEnded()
+            }
         case .schemaGet: queries.run(SchemaGet.self, request.params, reply: reply)
         }
     }
@@ -102,13 +112,17 @@ final class Service: RequestService, @unchecked Sendable {
         guard request.params?["wait"]?.boolean == true, let name = request.params?["name"]?.string else {
             return queries.run(ProjectionRebuild.self, request.params, reply: reply)
         }
-        let (models, eventLoop) = (ledger.models, eventLoop)
-        ledger.pool.submit { state in
-            guard state == .active else { return }
-            let begun = BegunRebuild(name: name, reply: reply, eventLoop: eventLoop)
-            do throws(ProjectionError) {
-                begun.started(try models.rebuild(name) { begun.ended($0) })
-            } catch { eventLoop.execute { reply.fail(ErrorReply(error)) } }
+        let (models, eventLoop, pool) = (ledger.models, eventLoop, ledger.pool)
+        let state = ConnectionState.of(request.connection)
+        let slot = ReadSlot(reply: reply, state: state)
+        state.read {
+            pool.submit { poolState in
+                guard poolState == .active else { return }
+                let begun = BegunRebuild(name: name, reply: slot, eventLoop: eventLoop)
+                do throws(ProjectionError) {
+                    begun.started(try models.rebuild(name) { begun.ended($0) })
+                } catch { eventLoop.execute { slot.fail(ErrorReply(error)) } }
+            }
         }
     }
 }
@@ -116,7 +130,7 @@ final class Service: RequestService, @unchecked Sendable {
 /// A rebuild that a request waits for: its end may come before its beginning is known here.
 private final class BegunRebuild: Sendable {
     private let name: String
-    private let reply: ReplySlot
+    private let reply: ReadSlot
     private let eventLoop: any EventLoop
     private let state = Mutex(State())
 
@@ -125,7 +139,7 @@ private final class BegunRebuild: Sendable {
         var outcome: Result<Position, ProjectionError>?
     }
 
-    init(name: String, reply: ReplySlot, eventLoop: any EventLoop) {
+    init(name: String, reply: ReadSlot, eventLoop: any EventLoop) {
         self.name = name
         self.reply = reply
         self.eventLoop = eventLoop
@@ -153,7 +167,10 @@ private final class BegunRebuild: Sendable {
         let (name, reply) = (name, reply)
         eventLoop.execute {
             switch outcome {
-            case .success(let position): reply.succeed { $0.rebuild(name, started, position: position) }
+            case .success(let position):
+                var writer = JSONWriter()
+                writer.rebuild(name, started, position: position)
+                reply.succeed(raw: writer.take())
             case .failure(let error): reply.fail(ErrorReply(error))
             }
         }

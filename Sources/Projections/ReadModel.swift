@@ -33,6 +33,13 @@ final class ReadModel: Sendable {
         /// Whether a build that broke was already replaced once without anybody asking.
         var hasMendedItself = false
         var isStopping = false
+
+        /// What answers reflect: nothing, while there is no build that answers.
+        var answeredPosition: UInt64 {
+            if case .broken = active.condition { return 0 }
+            return active.build.isWhole.load(ordering: .acquiring)
+                ? active.build.progress.load(ordering: .acquiring) : 0
+        }
     }
 
     private enum RebuildState {
@@ -48,7 +55,8 @@ final class ReadModel: Sendable {
     private struct Waiter {
         var token: UInt64
         var position: UInt64
-        var body: @Sendable () -> Void
+        /// True: it is there. False: nobody will tell.
+        var body: @Sendable (Bool) -> Void
     }
 
     typealias RebuildWaiter = @Sendable (Result<Position, ProjectionError>) -> Void
@@ -107,13 +115,21 @@ final class ReadModel: Sendable {
 
     func start() throws(ProjectionError) { try with { $0.active }.start() }
 
-    /// Ends the threads. What waits is dropped. Then, when no snapshot is open any more, `close()`.
-    func stop() {
-        let workers = with { state in
+    /// Tells everybody who waits, and who comes to wait, that it will not be.
+    func endWaits() {
+        let waiters = with { state in
             state.isStopping = true
-            state.waiters = []
-            return [state.active, state.rebuild.worker].compactMap { $0 }
+            defer { state.waiters = [] }
+            return state.waiters
         }
+        for waiter in waiters { waiter.body(false) }
+        tellRebuildWaiters(.failure(stopping))
+    }
+
+    /// Ends the threads. Then, when no snapshot is open any more, `close()`.
+    func stop() {
+        endWaits()
+        let workers = with { [$0.active, $0.rebuild.worker].compactMap { $0 } }
         for worker in workers { worker.stop() }
         for worker in workers { worker.join() }
         tellRebuildWaiters(.failure(stopping))
@@ -166,19 +182,20 @@ final class ReadModel: Sendable {
             progress: Position(rawValue: worker.build.progress.load(ordering: .relaxed)), target: worker.target)
     }
 
-    /// Calls `body` once, when all events below `position` are in what answers; at once where they are.
+    /// Calls `body` once: with true when all events below `position` are in what answers, at once where they are; with false when
+    /// the daemon stops.
     /// - Returns: what `cancelWait(_:)` takes.
-    func whenReached(_ position: Position, _ body: @escaping @Sendable () -> Void) -> UInt64 {
-        let (token, worker, isThere) = with { state in
+    func whenReached(_ position: Position, _ body: @escaping @Sendable (Bool) -> Void) -> UInt64 {
+        let (token, worker, isThere, isStopping) = with { state in
             state.lastToken += 1
-            let isThere = state.active.build.progress.load(ordering: .acquiring) >= position.rawValue
-            if !isThere {
+            let isThere = state.answeredPosition >= position.rawValue
+            if !isThere, !state.isStopping {
                 state.waiters.append(Waiter(token: state.lastToken, position: position.rawValue, body: body))
                 setWanted(state)
             }
-            return (state.lastToken, state.active, isThere)
+            return (state.lastToken, state.active, isThere, state.isStopping)
         }
-        if isThere { body() } else { worker.ring() }
+        if isThere || isStopping { body(isThere) } else { worker.ring() }
         return token
     }
 
@@ -199,13 +216,13 @@ final class ReadModel: Sendable {
         switchIfReady(to: worker)
         guard wanted.load(ordering: .relaxed) != .max else { return }
         let reached = with { state -> [Waiter] in
-            let progress = state.active.build.progress.load(ordering: .acquiring)
-            let reached = state.waiters.filter { $0.position <= progress }
-            state.waiters.removeAll { $0.position <= progress }
+            let position = state.answeredPosition
+            let reached = state.waiters.filter { $0.position <= position }
+            state.waiters.removeAll { $0.position <= position }
             setWanted(state)
             return reached
         }
-        for waiter in reached { waiter.body() }
+        for waiter in reached { waiter.body(true) }
     }
 
     // MARK: Rebuilding

@@ -44,7 +44,13 @@ package final class ReadModelSet: Sendable {
                 try DurableFiles.removeDirectory(path + "/\(name)")
             }
         } catch { throw ProjectionError(error) }
-        for model in models { try model.start() }
+        do throws(ProjectionError) { for model in models { try model.start() } } catch {
+            for model in models {
+                model.stop()
+                model.close()
+            }
+            throw error
+        }
         return ReadModelSet(models: models, source: source)
     }
 
@@ -56,7 +62,15 @@ package final class ReadModelSet: Sendable {
         }
     }
 
-    /// Ends the threads. Nobody who waits is told any more.
+    /// - Throws: what a snapshot of the model would throw while it cannot answer.
+    package func requireAnswers(of name: String) throws(ProjectionError) { _ = try model(name).answering() }
+
+    /// Tells everybody who waits that it will not be. Before `stop()`, where those who are told need time.
+    package func endWaits() {
+        for model in models { model.endWaits() }
+    }
+
+    /// Ends the threads.
     package func stop() {
         source.removeOnAppend(listener)
         for model in models { model.stop() }
@@ -96,10 +110,11 @@ package final class ReadModelSet: Sendable {
         return (Position(rawValue: progress), digest)
     }
 
-    /// Calls `body` once, on the model's thread or this one, when all events below `position` are in its answers.
+    /// Calls `body` once, on the model's thread or this one: with true when all events below `position` are in its answers, with
+    /// false when the set is being stopped.
     /// - Returns: what `cancelWait(_:in:)` takes.
     package func whenReached(
-        _ position: Position, in name: String, _ body: @escaping @Sendable () -> Void
+        _ position: Position, in name: String, _ body: @escaping @Sendable (Bool) -> Void
     ) throws(ProjectionError) -> UInt64 {
         try model(name).whenReached(position, body)
     }

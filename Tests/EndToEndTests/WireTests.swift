@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -203,5 +204,92 @@ import Testing
         #expect(refusal?.name == name && refusal?.data["pointer"].string == pointer, "\(refusal as Any)")
         #expect(try client.ask("status")["head"].integer == 1)
         #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a number that fits nowhere is refused, not taken for absent`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.ask("append", capture("A"))
+        let questions = [
+            ("log.read", #"{"from":1e30}"#), ("log.read", #"{"from":0,"to":18446744073709551616}"#),
+            ("log.subscribe", #"{"from":1e30,"credit":1}"#), ("log.credit", #"{"subscription":1e30,"events":1}"#),
+            ("lead.history", #"{"lead":"A","from_version":1e30}"#),
+            ("queue.list", #"{"after":{"since":"2026-01-01","position":1e30}}"#),
+        ]
+        for (method, params) in questions {
+            #expect(try client.refusal(method, params)?.name == "invalid_value", "\(method) \(params)")
+        }
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a subscription may begin at what the connection has just sent`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.send(line: request(1, "append", capture("A")))
+        try client.send(line: request(2, "log.subscribe", #"{"from":1,"credit":1}"#))
+        #expect(try JSONTree(try #require(try client.line()))["result"].isPresent)
+        #expect(try JSONTree(try #require(try client.line()))["result"]["head"].integer == 1)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    /// What a client asked that has gone is not computed, and one that asks much does not keep the others waiting.
+    @Test func `thousands of slow reads of one client leave another's reads alone`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for page in 0..<20 {
+            for number in 0..<250 {
+                try client.send(line: request(number, "append", capture("L\(page)-\(number)")))
+            }
+            for _ in 0..<250 { _ = try client.line() }
+        }
+        do {
+            let greedy = try place.connect()
+            for number in 0..<3_000 {
+                try greedy.send(line: request(number, "log.read", #"{"from":0,"filter":{"leads":["nobody"]}}"#))
+            }
+            #expect(try client.ask("lead.get", #"{"lead":"L0-0"}"#)["lead"]["version"].integer == 1)
+        }
+        // It is gone now, with most of its questions.
+        let before = Monotonic.milliseconds()
+        #expect(try client.ask("log.read", #"{"from":0,"limit":1}"#)["events"].elements.count == 1)
+        #expect(try client.ask("report.funnel")["total"]["leads"].integer == 5_000)
+        #expect(Monotonic.milliseconds() - before < 20_000)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `whoever waits when the daemon stops is told that the events are stored`() throws {
+        let place = LedgerPlace()
+        // A read model whose map is full follows no more.
+        let settings = place.scratch + "/settings.yaml"
+        try write("cache_map_bytes: 1048576\n", toFile: settings)
+        let daemon = try place.serve(["--config", settings])
+        let client = try place.connect()
+        let long = String(repeating: "c", count: 250)
+        var head = 0
+        while try client.ask("projection.list")["projections"].elements.allSatisfy({ $0["state"].string != "paused" }) {
+            for number in 0..<100 {
+                let params = capture("L\(head + number)").replacing("web", with: long)
+                try client.send(line: request(number, "append", params))
+            }
+            for _ in 0..<100 { _ = try client.line() }
+            head += 100
+            if head > 50_000 { break }
+        }
+        let paused = try client.ask("projection.list")["projections"].elements.first { $0["state"].string == "paused" }
+        let name = try #require(paused?["name"].string)
+        try client.send(
+            line: request(7, "append", capture("last", more: #","wait":{"projection":"\#(name)","deadline_ms":60000}"#))
+        )
+        try Monotonic.wait(for: "the append to be stored", milliseconds: 20_000) {
+            try place.connect().ask("status")["head"].integer == head + 1
+        }
+        daemon.process.send(signal: SIGTERM)
+        let reply = try JSONTree(try #require(try client.line()))
+        #expect(reply["error"]["data"]["name"].string == "deadline_exceeded", "\(reply)")
+        #expect(reply["error"]["data"]["appended"]["first"].integer == head)
+        #expect(try daemon.process.waitForEnd() == .exited(0))
     }
 }

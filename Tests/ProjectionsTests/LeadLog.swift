@@ -196,7 +196,7 @@ final class Models {
         let doorbell = Doorbell()
         for model in ReadModels.all {
             let isThere = Atomic<Bool>(false)
-            _ = try set.whenReached(position, in: model.name) {
+            _ = try set.whenReached(position, in: model.name) { _ in
                 isThere.store(true, ordering: .releasing)
                 doorbell.ring()
             }

@@ -178,7 +178,7 @@ import Testing
         let log = try LeadLog()
         let models = try Models(of: log)
         #expect(throws: ProjectionError.self) { try models.set.rebuild("ledas") }
-        #expect(throws: ProjectionError.self) { try models.set.whenReached(.zero, in: "ledas") {} }
+        #expect(throws: ProjectionError.self) { try models.set.whenReached(.zero, in: "ledas") { _ in } }
     }
 
     // MARK: What goes wrong
@@ -268,15 +268,15 @@ import Testing
         configuration.commitInterval = .seconds(600)
         let models = try Models(of: log, configuration)
         let told = Atomic<Int>(0)
-        _ = try models.set.whenReached(Position(rawValue: 1), in: "queue") { told.add(1, ordering: .relaxed) }
-        let cancelled = try models.set.whenReached(Position(rawValue: 1), in: "queue") {
+        _ = try models.set.whenReached(Position(rawValue: 1), in: "queue") { _ in told.add(1, ordering: .relaxed) }
+        let cancelled = try models.set.whenReached(Position(rawValue: 1), in: "queue") { _ in
             told.add(100, ordering: .relaxed)
         }
         models.set.cancelWait(cancelled, in: "queue")
         #expect(told.load(ordering: .relaxed) == 0)
         try log.append([LeadEvent(lead: "A", type: .captured, at: 0)])
         while told.load(ordering: .relaxed) == 0 { usleep(1_000) }
-        _ = try models.set.whenReached(.zero, in: "queue") { told.add(10, ordering: .relaxed) }
+        _ = try models.set.whenReached(.zero, in: "queue") { _ in told.add(10, ordering: .relaxed) }
         #expect(told.load(ordering: .relaxed) == 11)
     }
 }

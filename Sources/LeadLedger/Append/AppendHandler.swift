@@ -210,20 +210,28 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     private func wait(for name: String, _ milliseconds: Int64, _ entry: Pending, _ receipt: AppendReceipt) {
         let wanted = receipt.last.successor
+        // Written now, so that a unit that waits takes no more memory than its answer.
+        var writer = JSONWriter()
+        writer.receipt(receipt, of: entry.unit)
+        let (reply, bytes) = (entry.reply, writer.take())
         ModelWait.begin(models, name, wanted, milliseconds, on: eventLoop) { isThere in
             if isThere {
-                entry.reply.succeed { $0.receipt(receipt, of: entry.unit, in: (name, wanted)) }
+                var result = JSONWriter()
+                result.beginObject()
+                bytes.dropFirst().dropLast().withUnsafeBytes { result.rawMembers($0) }
+                result.key("projection")
+                result.beginObject()
+                result.member("name", name)
+                result.member("position", wanted.rawValue)
+                result.endObject()
+                result.endObject()
+                reply.succeed(raw: result.take())
             } else {
-                var appended = JSONWriter()
-                appended.beginObject()
-                appended.key("appended")
-                appended.receipt(receipt, of: entry.unit)
-                appended.endObject()
-                entry.reply.fail(
+                reply.fail(
                     ErrorReply(
                         .deadlineExceeded,
                         "the events are stored, and the read model \(name) has not taken them in within \(milliseconds) ms",
-                        details: Array(appended.bytes.dropFirst().dropLast())))
+                        details: Array(#""appended":"#.utf8) + bytes))
             }
         }
     }
@@ -231,7 +239,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
 /// One wait for a read model with a deadline, on an event loop.
 enum ModelWait {
-    /// Calls `body` once, on the event loop: true when the model has all events below `position`, false at the deadline.
+    /// Calls `body` once, on the event loop: true when the model has all events below `position`, false at the deadline or when the
+    /// daemon stops.
     static func begin(
         _ models: ReadModelSet, _ name: String, _ position: Position, _ milliseconds: Int64,
         on eventLoop: any EventLoop,
@@ -239,7 +248,9 @@ enum ModelWait {
     ) {
         let wait = Wait(body)
         do throws(ProjectionError) {
-            let token = try models.whenReached(position, in: name) { eventLoop.execute { wait.end(true) } }
+            let token = try models.whenReached(position, in: name) { isThere in
+                eventLoop.execute { wait.end(isThere) }
+            }
             wait.deadline = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) {
                 models.cancelWait(token, in: name)
                 wait.end(false)
@@ -257,7 +268,7 @@ enum ModelWait {
         func end(_ isThere: Bool) {
             guard let body else { return }
             self.body = nil
-            if isThere { deadline?.cancel() }
+            deadline?.cancel()
             deadline = nil
             body(isThere)
         }

@@ -41,15 +41,6 @@ extension JSONWriter {
         bool(receipt.isDuplicate)
         key("durability")
         raw("\"synced\"" as StaticString)
-        if let model {
-            key("projection")
-            beginObject()
-            key("name")
-            string(model.name)
-            key("position")
-            integer(model.position.rawValue)
-            endObject()
-        }
         endObject()
     }
 

@@ -15,7 +15,7 @@ struct LeadHistory: Query {
             throw QueryFault(.missingField, "lead is required", pointer: "/lead")
         }
         self.lead = lead
-        version = StreamVersion(rawValue: params?["from_version"]?.uint64 ?? 1)
+        version = StreamVersion(rawValue: try params.unsigned("from_version", default: 1))
         limit = params.integer("limit", default: Limits.answerRowsDefault)
     }
 

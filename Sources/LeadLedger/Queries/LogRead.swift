@@ -13,8 +13,8 @@ struct LogRead: Query {
     private let filter: EventFilter
 
     init(_ params: JSONValue?) throws(QueryFault) {
-        from = Position(rawValue: params?["from"]?.uint64 ?? 0)
-        to = params?["to"]?.uint64.map { Position(rawValue: $0) }
+        from = Position(rawValue: try params.unsigned("from", default: 0))
+        to = params?["to"] == nil ? nil : Position(rawValue: try params.unsigned("to", default: 0))
         limit = params.integer("limit", default: Limits.answerRowsDefault)
         filter = try EventFilter(params?["filter"])
     }

@@ -57,12 +57,15 @@ struct QueryRunner {
     func run<Q: Query>(_ type: Q.Type, _ params: JSONValue?, reply: ReplySlot) {
         let query: Q
         do throws(QueryFault) { query = try Q(params) } catch { return reply.fail(ErrorReply(error)) }
-        ConnectionState.of(reply.connection).afterAppends { run(query, reply) }
+        let state = ConnectionState.of(reply.connection)
+        state.read { run(query, ReadSlot(reply: reply, state: state)) }
     }
 
-    private func run(_ query: some Query, _ reply: ReplySlot) {
+    private func run(_ query: some Query, _ reply: ReadSlot) {
         read(reply) { writer in
             if let fresh = try query.freshness(in: context) {
+                // A model that is being built says so at once.
+                try context.models.requireAnswers(of: fresh.model)
                 return .after(fresh)
             }
             try query.write(to: &writer, from: context)
@@ -78,7 +81,7 @@ struct QueryRunner {
     }
 
     private func read(
-        _ reply: ReplySlot, _ first: @escaping @Sendable (inout JSONWriter) throws -> Step,
+        _ reply: ReadSlot, _ first: @escaping @Sendable (inout JSONWriter) throws -> Step,
         again: @escaping @Sendable (inout JSONWriter) throws -> Void
     ) {
         let (pool, eventLoop, models) = (pool, eventLoop, context.models)
@@ -108,7 +111,7 @@ struct QueryRunner {
     }
 
     private static func write(
-        _ reply: ReplySlot, _ pool: NIOThreadPool, _ eventLoop: any EventLoop,
+        _ reply: ReadSlot, _ pool: NIOThreadPool, _ eventLoop: any EventLoop,
         _ body: @escaping @Sendable (inout JSONWriter) throws -> Void
     ) {
         pool.submit { state in
@@ -123,5 +126,22 @@ struct QueryRunner {
                 }
             }
         }
+    }
+}
+
+/// The reply of a read, which makes room for the next one of its connection.
+// Sendable: goes to a reader thread and back without being touched there.
+struct ReadSlot: @unchecked Sendable {
+    let reply: ReplySlot
+    let state: ConnectionState
+
+    func succeed(raw result: [UInt8]) {
+        reply.succeed(raw: result)
+        state.readEnded()
+    }
+
+    func fail(_ error: ErrorReply) {
+        reply.fail(error)
+        state.readEnded()
     }
 }

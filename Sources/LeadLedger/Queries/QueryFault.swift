@@ -81,6 +81,15 @@ extension ErrorReply {
 // What several queries read from their parameters. Types, bounds and words were checked against the schemas.
 
 extension JSONValue {
+    /// A whole number from 0. One that is there and does not fit 64 bits is refused: it must not count as absent.
+    func unsigned(_ name: StaticString, default value: UInt64) throws(QueryFault) -> UInt64 {
+        guard let member = self[name] else { return value }
+        guard let number = member.uint64 else {
+            throw QueryFault(.invalidValue, "it is a whole number from 0 to \(UInt64.max)", pointer: "/\(name)")
+        }
+        return number
+    }
+
     func integer(_ name: StaticString, default value: Int) -> Int { self[name]?.int64.map { Int($0) } ?? value }
 
     /// An instant, or a date taken at 00:00 UTC.
@@ -93,6 +102,11 @@ extension JSONValue {
 }
 
 extension Optional where Wrapped == JSONValue {
+    func unsigned(_ name: StaticString, default value: UInt64) throws(QueryFault) -> UInt64 {
+        guard let self else { return value }
+        return try self.unsigned(name, default: value)
+    }
+
     func integer(_ name: StaticString, default value: Int) -> Int { self?.integer(name, default: value) ?? value }
 
     func instant(_ name: StaticString) throws(QueryFault) -> Instant? {

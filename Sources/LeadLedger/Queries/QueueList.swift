@@ -28,10 +28,10 @@ struct QueueList: Query {
         self.filter = filter
         var after: Occurrence?
         if let place = params?["after"] {
-            guard let since = try place.instant("since"), let position = place["position"]?.uint64 else {
-                throw QueryFault(.missingField, "since and position are required", pointer: "/after")
+            guard let since = try place.instant("since") else {
+                throw QueryFault(.missingField, "since is required", pointer: "/after")
             }
-            after = Occurrence(time: since, position: position)
+            after = Occurrence(time: since, position: try place.unsigned("position", default: 0))
         }
         self.after = after
         limit = params.integer("limit", default: Limits.answerRowsDefault)

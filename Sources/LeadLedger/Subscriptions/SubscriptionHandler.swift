@@ -43,8 +43,13 @@ final class SubscriptionHandler: @unchecked Sendable {
     }
 
     func end() {
-        if let listener { log.removeOnAppend(listener) }
+        abandon()
         heartbeat?.cancel()
+    }
+
+    /// The same where the event loop has ended.
+    func abandon() {
+        if let listener { log.removeOnAppend(listener) }
     }
 
     // MARK: Requests
@@ -52,24 +57,36 @@ final class SubscriptionHandler: @unchecked Sendable {
     func subscribe(_ request: Request, reply: ReplySlot) {
         do throws(QueryFault) {
             let params = request.params
-            let from = Position(rawValue: params?["from"]?.uint64 ?? 0)
+            let from = Position(rawValue: try params.unsigned("from", default: 0))
+            let filter = try EventFilter(params?["filter"])
+            let credit = params.integer("credit", default: 0)
+            // The appends before it may move the end of the log.
+            let (connection, state) = (request.connection, ConnectionState.of(request.connection))
+            state.read {
+                self.subscribe(connection, from, filter, credit, reply)
+                state.readEnded()
+            }
+        } catch { reply.fail(ErrorReply(error)) }
+    }
+
+    private func subscribe(
+        _ connection: Connection, _ from: Position, _ filter: EventFilter, _ credit: Int, _ reply: ReplySlot
+    ) {
+        do throws(QueryFault) {
             let head = log.end
             guard from <= head else { throw QueryFault(beyond: head, from) }
-            let filter = try EventFilter(params?["filter"])
-            let holder = holders[ObjectIdentifier(request.connection)] ?? Holder(request.connection)
+            let holder = holders[ObjectIdentifier(connection)] ?? Holder(connection)
             guard holder.subscriptions.count < Limits.subscriptionsPerConnectionMax else {
                 throw QueryFault(
                     .subscriptionLimit,
                     "a connection has at most \(Limits.subscriptionsPerConnectionMax) subscriptions")
             }
-            holders[ObjectIdentifier(request.connection)] = holder
+            holders[ObjectIdentifier(connection)] = holder
             isUsed.store(true, ordering: .sequentiallyConsistent)
             holder.lastID += 1
             let id = holder.lastID
             holder.subscriptions[id] = Subscription(
-                id: id, from: from, filter: filter, credit: params.integer("credit", default: 0),
-                now: MonotonicClock.nanoseconds())
-            let connection = request.connection
+                id: id, from: from, filter: filter, credit: credit, now: MonotonicClock.nanoseconds())
             connection.isSubscriber = true
             connection.onWritable = { [weak self, weak holder] in
                 if let self, let holder { self.pump(holder) }
@@ -115,7 +132,7 @@ final class SubscriptionHandler: @unchecked Sendable {
     }
 
     private func find(_ request: Request) throws(QueryFault) -> (Holder, UInt64) {
-        let id = request.params?["subscription"]?.uint64 ?? 0
+        let id = try request.params.unsigned("subscription", default: 0)
         guard let holder = holders[ObjectIdentifier(request.connection)], holder.subscriptions[id] != nil else {
             throw QueryFault(
                 .unknownSubscription, "this connection has no subscription \(id)", pointer: "/subscription")
