@@ -15,8 +15,10 @@ extension LineClient {
     func answers(about leads: [String]) throws -> [String: JSONTree] {
         let instant = #""as_of":"2100-01-01T00:00:00Z""#
         var questions = [
-            ("queue.list", #"{"limit":10000,\#(instant)}"#), ("report.funnel", #"{"by":"channel",\#(instant)}"#),
-            ("report.funnel", #"{"by":"channel","mode":"flow",\#(instant)}"#),
+            ("queue.list", #"{"limit":10000,\#(instant)}"#),
+            ("report.funnel", #"{"by":"channel","horizon_days":30,\#(instant)}"#),
+            ("report.funnel", #"{"by":"channel"}"#),
+            ("report.funnel", #"{"by":"channel","mode":"flow"}"#),
             ("report.attribution", #"{"by":"channel","models":["first","last","linear"]}"#),
         ]
         questions += leads.map { ("lead.get", #"{"lead":"\#($0)"}"#) }

@@ -96,7 +96,7 @@ extension ProgramTests {
         }
 
         @Test(arguments: [
-            ("colour: 3\n", "unknown setting `colour`"), ("event_loops: 0\n", "whole number from 1 to 64"),
+            ("colour: 3\n", "unknown setting `colour`"), ("event_loops: 0\n", "whole number from 1 to 16"),
             ("event_loops: 2\nevent_loops: 2\n", "event_loops"), ("- 1\n", "no mapping"), ("a: [\n", "not YAML"),
         ])
         func `a configuration that cannot be used ends it with 78 and says where`(_ yaml: String, _ reason: String)
