@@ -48,12 +48,13 @@ extension ProgramTests {
             }
             let status = try daemon.terminate()
             #expect(status == .exited(0), "\(daemon.process.errorOutput)")
+            // strace pads process ids to five characters.
             let last = "\(daemon.process.identifier) +++ exited"
             var end = ""
             do {
                 try Monotonic.wait(for: "strace's last line", milliseconds: 30_000) {
                     end = String(decoding: ((try? bytes(ofFile: path)) ?? []).suffix(4_000), as: UTF8.self)
-                    return end.contains(last)
+                    return end.split(separator: " ").joined(separator: " ").contains(last)
                 }
             } catch {
                 throw TimedOut("\"\(last)\" from strace; is ptrace allowed here? Its trace ends: \(end.suffix(1_000))")
