@@ -132,7 +132,6 @@ final class ReadModel: Sendable {
         let workers = with { [$0.active, $0.rebuild.worker].compactMap { $0 } }
         for worker in workers { worker.stop() }
         for worker in workers { worker.join() }
-        tellRebuildWaiters(.failure(stopping))
     }
 
     /// Closes cleanly, so that the next start believes the build. One that failed is left to the STATE rule.

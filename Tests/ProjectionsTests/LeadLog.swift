@@ -1,6 +1,7 @@
 import Glibc
 import Leads
 import Synchronization
+import Testing
 
 @testable import Ledger
 @testable import Projections
@@ -224,6 +225,16 @@ final class Models {
         for model in ReadModels.all { digests[model.name] = try digest(of: model.name) }
         return digests
     }
+}
+
+/// Read models that have all of the given events.
+func models(_ events: [LeadEvent]) throws -> Models {
+    let log = try LeadLog()
+    let positions = try log.append(events)
+    #expect(positions.allSatisfy { $0 != nil }, "the lifecycle refuses one of the given events")
+    let models = try Models(of: log)
+    try models.wait(for: log.log.end)
+    return models
 }
 
 func hexadecimal(_ bytes: [UInt8]) -> String {

@@ -6,15 +6,6 @@ import Testing
 
 /// Given events, the rows of the models `leads` and `queue`.
 @Suite(.timeLimit(.minutes(1))) struct LeadsAndQueueTests {
-    private func models(_ events: [LeadEvent]) throws -> Models {
-        let log = try LeadLog()
-        let positions = try log.append(events)
-        #expect(positions.allSatisfy { $0 != nil }, "the lifecycle refuses one of the given events")
-        let models = try Models(of: log)
-        try models.wait(for: log.log.end)
-        return models
-    }
-
     private func lead(_ id: String, _ models: Models) throws -> LeadRow {
         try #require(try models.read(LeadsProjection.self) { try $0.lead(key(id)) })
     }

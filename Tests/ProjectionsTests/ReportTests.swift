@@ -6,15 +6,6 @@ import Testing
 
 /// The reports against oracles: numbers known beforehand, and for random logs, sums and a plain recount.
 @Suite(.timeLimit(.minutes(2))) struct ReportTests {
-    private func models(_ events: [LeadEvent]) throws -> Models {
-        let log = try LeadLog()
-        let positions = try log.append(events)
-        #expect(positions.allSatisfy { $0 != nil }, "the lifecycle refuses one of the given events")
-        let models = try Models(of: log)
-        try models.wait(for: log.log.end)
-        return models
-    }
-
     /// Leads with these channels on their way to a win of this value each.
     private func journeys(_ paths: [(channels: [String], count: Int, value: Int64)]) -> [LeadEvent] {
         var events: [LeadEvent] = []

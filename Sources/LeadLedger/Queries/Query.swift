@@ -49,7 +49,7 @@ struct Freshness: Sendable {
 }
 
 /// Runs queries for one event loop.
-struct QueryRunner {
+struct QueryRunner: Sendable {
     let context: QueryContext
     let pool: NIOThreadPool
     let eventLoop: any EventLoop
@@ -62,58 +62,43 @@ struct QueryRunner {
     }
 
     private func run(_ query: some Query, _ reply: ReadSlot) {
-        read(reply) { writer in
+        onReader(reply) { writer -> Freshness? in
             if let fresh = try query.freshness(in: context) {
                 // A model that is being built says so at once.
                 try context.models.requireAnswers(of: fresh.model)
-                return .after(fresh)
+                return fresh
             }
             try query.write(to: &writer, from: context)
-            return .written
-        } again: { writer in
-            try query.write(to: &writer, from: context)
-        }
-    }
-
-    private enum Step {
-        case written
-        case after(Freshness)
-    }
-
-    private func read(
-        _ reply: ReadSlot, _ first: @escaping @Sendable (inout JSONWriter) throws -> Step,
-        again: @escaping @Sendable (inout JSONWriter) throws -> Void
-    ) {
-        let (pool, eventLoop, models) = (pool, eventLoop, context.models)
-        pool.submit { state in
-            guard state == .active else { return }
-            var writer = JSONWriter(reserving: 4_096)
-            let outcome = Result { try first(&writer) }
-            let bytes = writer.take()
-            eventLoop.execute {
-                switch outcome {
-                case .success(.written): reply.succeed(raw: bytes)
-                case .failure(let error): reply.fail(ErrorReply(answering: error))
-                case .success(.after(let fresh)):
-                    ModelWait.begin(
-                        models, fresh.model, fresh.position, Limits.freshnessMilliseconds, on: eventLoop
-                    ) { isThere in
-                        if isThere || !fresh.isRequired { return Self.write(reply, pool, eventLoop, again) }
-                        reply.fail(
-                            ErrorReply(
-                                .deadlineExceeded,
-                                "the read model \(fresh.model) has not come to position \(fresh.position) in time",
-                                retryAfterMilliseconds: Int(Limits.freshnessMilliseconds)))
-                    }
-                }
+            return nil
+        } then: { fresh, bytes in
+            guard let fresh else { return reply.succeed(raw: bytes) }
+            ModelWait.begin(
+                context.models, fresh.model, fresh.position, Limits.freshnessMilliseconds, on: eventLoop
+            ) { isThere in
+                if isThere || !fresh.isRequired { return write(query, reply) }
+                reply.fail(
+                    ErrorReply(
+                        .deadlineExceeded,
+                        "the read model \(fresh.model) has not come to position \(fresh.position) in time",
+                        retryAfterMilliseconds: Int(Limits.freshnessMilliseconds)))
             }
         }
     }
 
-    private static func write(
-        _ reply: ReadSlot, _ pool: NIOThreadPool, _ eventLoop: any EventLoop,
-        _ body: @escaping @Sendable (inout JSONWriter) throws -> Void
+    private func write(_ query: some Query, _ reply: ReadSlot) {
+        onReader(reply) {
+            try query.write(to: &$0, from: context)
+        } then: { _, bytes in
+            reply.succeed(raw: bytes)
+        }
+    }
+
+    /// Runs `body` on a reader thread and `then` with what came of it back on the event loop; what `body` throws is the reply.
+    private func onReader<Value: Sendable>(
+        _ reply: ReadSlot, _ body: @escaping @Sendable (inout JSONWriter) throws -> Value,
+        then: @escaping @Sendable (Value, [UInt8]) -> Void
     ) {
+        let eventLoop = eventLoop
         pool.submit { state in
             guard state == .active else { return }
             var writer = JSONWriter(reserving: 4_096)
@@ -121,7 +106,7 @@ struct QueryRunner {
             let bytes = writer.take()
             eventLoop.execute {
                 switch outcome {
-                case .success: reply.succeed(raw: bytes)
+                case .success(let value): then(value, bytes)
                 case .failure(let error): reply.fail(ErrorReply(answering: error))
                 }
             }
