@@ -77,6 +77,14 @@ public final class LedgerClient {
         precondition(window > 0)
         self.path = path
         self.window = window
+        descriptor = try Self.connect(to: path)
+    }
+
+    /// Opens a connection that does not block.
+    ///
+    /// Static, since an initialiser that throws once every field is set runs `deinit`: the descriptor would be closed
+    /// twice, and the second time it may be another's.
+    private static func connect(to path: String) throws(ClientError) -> Int32 {
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         let room = MemoryLayout.size(ofValue: address.sun_path) - 1
@@ -84,14 +92,14 @@ public final class LedgerClient {
             throw .unreachable(path: path, reason: "a socket's path takes at most \(room) bytes")
         }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
-        descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw .unreachable(path: path, reason: describe(errno)) }
         // Connecting waits where the daemon's queue of new connections is full; only then does the socket stop blocking.
         let connected = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
                 var result: Int32
                 repeat {
-                    result = connect(descriptor, address, socklen_t(MemoryLayout<sockaddr_un>.size))
+                    result = Glibc.connect(descriptor, address, socklen_t(MemoryLayout<sockaddr_un>.size))
                 } while result != 0 && errno == EINTR
                 return result
             }
@@ -101,6 +109,7 @@ public final class LedgerClient {
             close(descriptor)
             throw .unreachable(path: path, reason: reason)
         }
+        return descriptor
     }
 
     deinit { close(descriptor) }

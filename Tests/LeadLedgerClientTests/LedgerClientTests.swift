@@ -1,5 +1,7 @@
 import Control
+import Foundation
 import JSON
+import Synchronization
 import TestSupport
 import Testing
 
@@ -44,6 +46,21 @@ import Testing
         let error = #expect(throws: ClientError.self) { _ = try LedgerClient(socket: "/tmp/no-such.sock") }
         #expect(error?.exitCode == 69)
         #expect(throws: ClientError.self) { _ = try LedgerClient(socket: String(repeating: "x", count: 108)) }
+    }
+
+    @Test func `a connection that is refused closes its own descriptor and no other`() throws {
+        let done = Atomic<Bool>(false)
+        // Whoever opens between a first and a second closing gets the number that the second takes away.
+        let opener = Thread {
+            while !done.load(ordering: .acquiring) {
+                let descriptor = open("/dev/null", O_RDONLY | O_CLOEXEC)
+                #expect(close(descriptor) == 0, "somebody else closed it")
+            }
+        }
+        opener.start()
+        for _ in 0..<2_000 { #expect(throws: ClientError.self) { _ = try LedgerClient(socket: "/tmp/no-such.sock") } }
+        done.store(true, ordering: .releasing)
+        while !opener.isFinished { usleep(1_000) }
     }
 
     @Test func `a connection that ends before the reply leaves the outcome unknown`() throws {

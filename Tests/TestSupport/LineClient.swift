@@ -22,11 +22,8 @@ package final class LineClient {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
         }
-        guard result == 0 else {
-            let failure = SystemFailure("connect to \(path)")
-            close(descriptor)
-            throw failure
-        }
+        // Every field is set: `deinit` closes.
+        guard result == 0 else { throw SystemFailure("connect to \(path)") }
         var time = timeval(tv_sec: timeoutSeconds, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, socklen_t(MemoryLayout<timeval>.size))
