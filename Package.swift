@@ -41,7 +41,8 @@ let package = Package(
         // Storage.
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: houseStyle),
-        .target(name: "Ledger", dependencies: ["LMDB", crypto, collections], swiftSettings: houseStyle),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .target(name: "Ledger", dependencies: ["LMDB", "COpenSSL", collections], swiftSettings: houseStyle),
 
         // JSON and the schemas, which are the system of record.
         .target(

@@ -91,8 +91,8 @@ extension Environment {
             if code == MDB_SUCCESS { return handle }
             // LMDB wants a handle closed whose opening failed.
             mdb_env_close(handle)
-            // Address space can be short for reasons that no limit tells (valgrind, sanitizers): take less of it.
-            guard code == ENOMEM, mapSize > AddressSpace.mapSizeSmall else {
+            // Address space can be short for reasons that no limit tells (sanitizers; valgrind says EINVAL): take less.
+            guard code == ENOMEM || code == EINVAL, mapSize > AddressSpace.mapSizeSmall else {
                 throw LMDBError(code: code, operation: .open, context: directory)
             }
             mapSize /= 4

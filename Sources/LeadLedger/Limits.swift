@@ -20,6 +20,11 @@ package enum Limits {
     /// the last line of a burst is read: a burst over 8 connections went from 69,000 to 86,000 events/s.
     package static let unitsHandedOverMax = 128
 
+    /// Units that an event loop keeps to use again, and bytes that one of them may have grown to: as many as a burst has in
+    /// flight, a few megabytes in all.
+    package static let spareUnitsMax = 1_024
+    package static let spareUnitBytesMax = 4_096
+
     /// Bytes of events in one answer of `log.read` or `lead.history` and in one notification of a subscription:
     /// an answer is built in memory and a connection's output is bounded.
     package static let answerBytesMax = 256 * 1024

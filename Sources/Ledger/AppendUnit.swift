@@ -1,5 +1,3 @@
-import Crypto
-
 /// What the encoder needs to know of an event beside its data. The texts must live until `endEvent()`.
 package struct EventDraft {
     package var type: UInt8
@@ -73,7 +71,7 @@ package enum ExpectedVersion: Hashable, Sendable {
 package final class AppendUnit: @unchecked Sendable {
     let ledgerID: LedgerID
     let sink: any AppendReplySink
-    let token: UInt64
+    private(set) var token: UInt64
 
     private(set) var bytes: GrowingBytes
     private var personal: GrowingBytes?
@@ -109,6 +107,23 @@ package final class AppendUnit: @unchecked Sendable {
         bytes.release()
         personal?.release()
     }
+
+    /// Makes it another unit, still empty, that uses the memory of this one: only before it was submitted, or once its
+    /// outcome is delivered.
+    package func reset(token: UInt64) {
+        self.token = token
+        bytes.removeAll()
+        personal?.removeAll()
+        slots.removeAll(keepingCapacity: true)
+        streams.removeAll(keepingCapacity: true)
+        expectations.removeAll(keepingCapacity: true)
+        nameTwice = nil
+        if !eventsByName.isEmpty { eventsByName = [:] }
+        lookupProgress = nil
+    }
+
+    /// Bytes of memory that it keeps for its records.
+    package var capacityBytes: Int { bytes.capacity + (personal?.capacity ?? 0) }
 
     package var eventCount: Int { slots.count }
     /// Memory it takes in the queue, about.
@@ -222,7 +237,7 @@ package final class AppendUnit: @unchecked Sendable {
         let record = RecordView(trusted: bytes[start..<start + length])
         let key = record.streamKey
         var midstate = SHA256()
-        midstate.update(bufferPointer: bytes[start - 1..<start + length - RecordLayout.trailerBytes])
+        midstate.update(bytes[start - 1..<start + length - RecordLayout.trailerBytes])
         slots.append(
             EventSlot(
                 offset: start, length: length, key: key, name: record.nameHash, midstate: midstate, type: draftType,
@@ -294,8 +309,9 @@ package final class AppendUnit: @unchecked Sendable {
         trailer.storeBigEndian(position, at: RecordLayout.position)
         trailer.storeBigEndian(recordedAt, at: RecordLayout.recordedAt)
         trailer.storeBigEndian(version, at: RecordLayout.version)
-        slots[index].midstate.update(bufferPointer: bytes[end - RecordLayout.trailerBytes..<end])
-        return LeafHash(slots[index].midstate.finalize())
+        var hash = slots[index].midstate
+        hash.update(bytes[end - RecordLayout.trailerBytes..<end])
+        return LeafHash(hash)
     }
 }
 

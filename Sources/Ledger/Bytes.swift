@@ -17,7 +17,7 @@ extension UnsafeRawBufferPointer {
 struct GrowingBytes {
     private(set) var base: UnsafeMutableRawPointer
     private(set) var count = 0
-    private var capacity: Int
+    private(set) var capacity: Int
 
     init(capacity: Int) {
         self.capacity = capacity

@@ -1,5 +1,3 @@
-import Crypto
-
 /// SHA-256(0x00 || record): what proves that a record is as it was stored.
 package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
     package static let byteCount = 32
@@ -21,14 +19,14 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
         )
     }
 
-    init(_ digest: SHA256Digest) { self = digest.withUnsafeBytes { LeafHash(unchecked: $0) } }
+    init(_ hash: consuming SHA256) { self = hash.finalize { LeafHash(unchecked: $0) } }
 
     /// The hash of a whole record.
     package init(of record: UnsafeRawBufferPointer) {
         var hash = SHA256()
-        withUnsafeBytes(of: 0 as UInt8) { hash.update(bufferPointer: $0) }
-        hash.update(bufferPointer: record)
-        self.init(hash.finalize())
+        hash.update(0)
+        hash.update(record)
+        self.init(hash)
     }
 
     package func withBytes<R, E: Error>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {

@@ -1,5 +1,3 @@
-import Crypto
-
 /// The key of a stream: the first 16 bytes of SHA-256(stream kind || subject).
 ///
 /// Two subjects with one key would be one stream; at 128 bits that needs 2^64 tries on purpose.
@@ -15,9 +13,9 @@ package struct StreamKey: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     package init(kind: UInt8, subject: UnsafeRawBufferPointer) {
         var hash = SHA256()
-        withUnsafeBytes(of: kind) { hash.update(bufferPointer: $0) }
-        hash.update(bufferPointer: subject)
-        self = hash.finalize().withUnsafeBytes { StreamKey(high: $0.bigEndian(at: 0), low: $0.bigEndian(at: 8)) }
+        hash.update(kind)
+        hash.update(subject)
+        self = hash.finalize { StreamKey(high: $0.bigEndian(at: 0), low: $0.bigEndian(at: 8)) }
     }
 
     /// Reads the 16 bytes of a key in a table.
@@ -55,9 +53,9 @@ package struct NameHash: Hashable, Sendable {
 
     package init(source: UnsafeRawBufferPointer, eventID: UnsafeRawBufferPointer) {
         var hash = SHA256()
-        withUnsafeBytes(of: UInt8(truncatingIfNeeded: source.count)) { hash.update(bufferPointer: $0) }
-        hash.update(bufferPointer: source)
-        hash.update(bufferPointer: eventID)
-        self = hash.finalize().withUnsafeBytes { NameHash(tag: $0.bigEndian(at: 0), rest: $0.bigEndian(at: 4)) }
+        hash.update(UInt8(truncatingIfNeeded: source.count))
+        hash.update(source)
+        hash.update(eventID)
+        self = hash.finalize { NameHash(tag: $0.bigEndian(at: 0), rest: $0.bigEndian(at: 4)) }
     }
 }

@@ -36,6 +36,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Units that found no room. First in, first out.
     private var backlog = Deque<AppendUnit>()
     private var paused: [Connection] = []
+    /// Units that were answered, to be used again: making one takes five allocations.
+    private var spareUnits: [AppendUnit] = []
     /// The clock as of the first line of this turn.
     private var turnInstant: Int64?
 
@@ -69,13 +71,17 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     }
 
     /// Gives its reader back: before the log closes.
-    func end() { snapshot = nil }
+    func end() {
+        snapshot = nil
+        // They hold this handler.
+        spareUnits = []
+    }
 
     // MARK: In
 
     func receive(_ request: Request, reply: ReplySlot) {
+        let unit = makeUnit()
         do throws(AppendFault) {
-            let unit = AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: lastToken + 1)
             let terms = try build(unit, from: request)
             lastToken += 1
             ConnectionState.of(request.connection).appendSubmitted()
@@ -84,7 +90,22 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             if fresh.count >= Limits.unitsHandedOverMax { handOver() }
         } catch {
             reply.fail(ErrorReply(error.name, error.message, at: .params(error.pointer)))
+            recycle(unit)
         }
+    }
+
+    private func makeUnit() -> AppendUnit {
+        guard let unit = spareUnits.popLast() else {
+            return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: lastToken + 1)
+        }
+        unit.reset(token: lastToken + 1)
+        return unit
+    }
+
+    /// Keeps a unit that nobody else uses any more, unless it has grown beyond the usual.
+    private func recycle(_ unit: AppendUnit) {
+        guard spareUnits.count < Limits.spareUnitsMax, unit.capacityBytes <= Limits.spareUnitBytesMax else { return }
+        spareUnits.append(unit)
     }
 
     private func build(_ unit: AppendUnit, from request: Request) throws(AppendFault) -> Terms {
@@ -204,6 +225,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             entry.reply.fail(ErrorReply(.outcomeUnknown, "the log's device failed while this was being stored"))
         }
         ConnectionState.of(entry.reply.connection).appendSettled()
+        recycle(entry.unit)
     }
 
     // MARK: Waiting for a read model
