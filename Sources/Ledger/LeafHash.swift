@@ -23,10 +23,16 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
 
     init(_ digest: SHA256Digest) { self = digest.withUnsafeBytes { LeafHash(unchecked: $0) } }
 
-    /// The hash of a whole record.
-    package init(of record: UnsafeRawBufferPointer) {
+    /// A hash that has taken the 0x00 in: a copy of it costs less than beginning anew.
+    private static let prefixed: SHA256 = {
         var hash = SHA256()
         withUnsafeBytes(of: 0 as UInt8) { hash.update(bufferPointer: $0) }
+        return hash
+    }()
+
+    /// The hash of a whole record.
+    package init(of record: UnsafeRawBufferPointer) {
+        var hash = Self.prefixed
         hash.update(bufferPointer: record)
         self.init(hash.finalize())
     }
