@@ -179,6 +179,28 @@ package final class Connection: @unchecked Sendable {
         markTouched()
     }
 
+    /// Sends notifications that are whole lines already, each with its newline. They are not copied where nothing waits
+    /// before them, and leave at once: they are large, so that there is no more to be saved by waiting for the turn's end.
+    package func notify(lines: ByteBuffer) {
+        eventLoop.assertInEventLoop()
+        guard phase != .closed, lines.readableBytes > 0 else { return }
+        if let lastHeld {
+            waiting[Int(lastHeld - firstWaiting)].held += lines.readableBytesView
+            heldBytes += lines.readableBytes
+        } else {
+            // Replies given before them go first (N2).
+            flush()
+            if output.readableBytes == 0, channel.isWritable, phase == .open {
+                handOver(lines)
+                lookAtRoom()
+            } else {
+                output.writeImmutableBuffer(lines)
+            }
+        }
+        if pendingOutputBytes > limits.outputHighBytes { wasFull = true }
+        markTouched()
+    }
+
     /// Answers what is owed and closes; takes no further lines.
     package func close() {
         eventLoop.assertInEventLoop()
@@ -403,12 +425,21 @@ package final class Connection: @unchecked Sendable {
     private func flush() {
         guard output.readableBytes > 0, phase != .lingering else { return }
         if channel.isWritable {
-            handedOverBytes += output.readableBytes
-            activeAt = loop.now
-            handler?.write(output)
+            handOver(output)
             // The channel has usually written it by now and let go of it; then its memory is used again.
             if output.capacity <= limits.outputLowBytes { output.clear() } else { output = ByteBuffer() }
         }
+        lookAtRoom()
+    }
+
+    private func handOver(_ bytes: ByteBuffer) {
+        handedOverBytes += bytes.readableBytes
+        activeAt = loop.now
+        handler?.write(bytes)
+    }
+
+    /// Takes no lines of a client that does not read.
+    private func lookAtRoom() {
         if !channel.isWritable {
             pauses.insert(.output)
             wasFull = true

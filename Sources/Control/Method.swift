@@ -57,5 +57,7 @@ package enum Method: UInt8, CaseIterable, Sendable {
 package enum NotificationName {
     package static let logEvents: StaticString = "log.events"
     package static let logCaughtUp: StaticString = "log.caught_up"
+    package static let logFellBehind: StaticString = "log.fell_behind"
     package static let logHeartbeat: StaticString = "log.heartbeat"
+    package static let logEnded: StaticString = "log.ended"
 }

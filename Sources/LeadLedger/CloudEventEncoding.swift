@@ -4,51 +4,256 @@ import Ledger
 
 // CloudEventEncoding: a stored record becomes the CloudEvent that went in (member order of data apart: public members
 // first) plus the extension attributes position, version, recordedtime and actor.
+//
+//   {"specversion":"1.0","id":"..","source":"..","type":"..","subject":"..","time":"..","backfill":true,
+//    "correlationid":"..","causationid":"..","traceparent":"..","data":{PUBLIC,PERSONAL},
+//    "position":N,"version":N,"recordedtime":"..","actor":N}
+//
+// Nothing is re-encoded: the data members are the stored bytes. One client that replays the log has each event pass here, so
+// it is a row of copies into memory whose size is known to be enough beforehand.
 
-extension JSONWriter {
-    /// Writes `record` as one JSON object. Nothing is re-encoded: the data members are the stored bytes.
-    mutating func cloudEvent(_ record: RecordView) {
-        beginObject()
-        key("specversion")
-        string("1.0")
-        key("id")
-        string(utf8: record.eventID)
-        key("source")
-        string(utf8: record.source)
-        key("type")
-        string(EventType(rawValue: record.type)?.name ?? "unknown.\(record.type)")
-        key("subject")
-        string(utf8: record.subject)
-        if let occurredAt = record.occurredAt {
-            key("time")
-            instant(Instant(microseconds: occurredAt))
-        }
-        if record.isBackfill {
-            key("backfill")
-            bool(true)
-        }
-        optional("correlationid", record.correlation)
-        optional("causationid", record.causation)
-        optional("traceparent", record.traceparent)
-        key("data")
-        beginObject()
-        rawMembers(record.publicMembers)
-        rawMembers(record.personalMembers)
-        endObject()
-        key("position")
-        integer(record.position.rawValue)
-        key("version")
-        integer(record.version.rawValue)
-        key("recordedtime")
-        instant(Instant(microseconds: record.recordedAt))
-        key("actor")
-        integer(record.actor)
-        endObject()
+/// Writes records as CloudEvents.
+///
+/// ```swift
+/// var encoder = CloudEventEncoder()
+/// // `place` has room for encoder.bytesMax(of: record)
+/// let count = encoder.write(record, to: place)
+/// ```
+///
+/// It keeps the last texts of instants: events of one commit share their recorded-at, and those of a day its date.
+struct CloudEventEncoder {
+    private var time = InstantEncoder()
+    private var recordedTime = InstantEncoder()
+
+    /// All that is not a text of the sender's: names, punctuation, the type (at most 40 bytes), two instants and three
+    /// numbers. It comes to less than 400.
+    private static let fixedBytesMax = 512
+    /// `\u001f`
+    private static let escapedBytesMax = 6
+
+    /// How much room `write` may take.
+    func bytesMax(of record: RecordView) -> Int {
+        let texts =
+            record.subject.count + record.source.count + record.eventID.count + record.correlation.count
+            + record.causation.count + record.traceparent.count
+        return Self.fixedBytesMax + Self.escapedBytesMax * texts + record.publicMembers.count
+            + record.personalMembers.count
     }
 
-    private mutating func optional(_ name: StaticString, _ bytes: UnsafeRawBufferPointer) {
-        guard !bytes.isEmpty else { return }
-        key(name)
-        string(utf8: bytes)
+    /// Writes `record` as one JSON object.
+    ///
+    /// - Parameter place: has room for `bytesMax(of: record)`; what lies behind the text may be overwritten up to there.
+    /// - Returns: the bytes written.
+    mutating func write(_ record: RecordView, to place: UnsafeMutableRawPointer) -> Int {
+        var text = TextCursor(place)
+        text.literal(#"{"specversion":"1.0","id":""#)
+        text.escaped(record.eventID)
+        text.literal(#"","source":""#)
+        text.escaped(record.source)
+        text.literal(#"","type":""#)
+        if let type = EventType(rawValue: record.type) {
+            text.literal(type.staticName)
+        } else {
+            text.literal("unknown.")
+            text.digits(UInt64(record.type))
+        }
+        text.literal(#"","subject":""#)
+        text.escaped(record.subject)
+        if let occurredAt = record.occurredAt {
+            text.literal(#"","time":""#)
+            text.at += time.write(occurredAt, to: text.at)
+        }
+        text.literal(record.isBackfill ? #"","backfill":true"# : #"""#)
+        optional(#","correlationid":""#, record.correlation, &text)
+        optional(#","causationid":""#, record.causation, &text)
+        optional(#","traceparent":""#, record.traceparent, &text)
+        text.literal(#","data":{"#)
+        let (publicMembers, personalMembers) = (record.publicMembers, record.personalMembers)
+        text.copy(publicMembers)
+        if !publicMembers.isEmpty, !personalMembers.isEmpty { text.literal(",") }
+        text.copy(personalMembers)
+        text.literal(#"},"position":"#)
+        text.digits(record.position.rawValue)
+        text.literal(#","version":"#)
+        text.digits(record.version.rawValue)
+        text.literal(#","recordedtime":""#)
+        text.at += recordedTime.write(record.recordedAt, to: text.at)
+        text.literal(#"","actor":"#)
+        text.digits(UInt64(record.actor))
+        text.literal("}")
+        let count = place.distance(to: text.at)
+        assert(count <= bytesMax(of: record), "an event was longer than it may be")
+        return count
+    }
+
+    private func optional(_ name: StaticString, _ value: UnsafeRawBufferPointer, _ text: inout TextCursor) {
+        guard !value.isEmpty else { return }
+        text.literal(name)
+        text.escaped(value)
+        text.literal(#"""#)
+    }
+}
+
+extension JSONWriter {
+    /// Writes `record` as one JSON object.
+    mutating func cloudEvent(_ record: RecordView, with encoder: inout CloudEventEncoder) {
+        withUnsafeTemporaryAllocation(byteCount: encoder.bytesMax(of: record), alignment: 1) { place in
+            guard let start = place.baseAddress else { return }
+            let count = encoder.write(record, to: start)
+            raw(UnsafeRawBufferPointer(start: start, count: count))
+        }
+    }
+}
+
+/// Where the next byte of a text goes. Whoever makes one has made sure that there is room.
+private struct TextCursor {
+    var at: UnsafeMutableRawPointer
+
+    init(_ place: UnsafeMutableRawPointer) { at = place }
+
+    @inline(__always)
+    mutating func literal(_ text: StaticString) {
+        at.copyMemory(from: text.utf8Start, byteCount: text.utf8CodeUnitCount)
+        at += text.utf8CodeUnitCount
+    }
+
+    @inline(__always)
+    mutating func copy(_ bytes: UnsafeRawBufferPointer) {
+        guard let start = bytes.baseAddress, bytes.count > 0 else { return }
+        at.copyMemory(from: start, byteCount: bytes.count)
+        at += bytes.count
+    }
+
+    /// The inside of a JSON string. Almost no identifier has anything to escape.
+    @inline(__always)
+    mutating func escaped(_ bytes: UnsafeRawBufferPointer) {
+        if bytes.isPlainInJSON { copy(bytes) } else { escape(bytes) }
+    }
+
+    @inline(never)
+    private mutating func escape(_ bytes: UnsafeRawBufferPointer) {
+        let hex = "0123456789abcdef" as StaticString
+        for byte in bytes {
+            switch byte {
+            case UInt8(ascii: "\""): literal("\\\"")
+            case UInt8(ascii: "\\"): literal("\\\\")
+            case 0x08: literal("\\b")
+            case 0x09: literal("\\t")
+            case 0x0A: literal("\\n")
+            case 0x0C: literal("\\f")
+            case 0x0D: literal("\\r")
+            case 0..<0x20:
+                literal("\\u00")
+                append(hex.utf8Start[Int(byte >> 4)])
+                append(hex.utf8Start[Int(byte & 15)])
+            default: append(byte)
+            }
+        }
+    }
+
+    @inline(__always)
+    private mutating func append(_ byte: UInt8) {
+        at.storeBytes(of: byte, as: UInt8.self)
+        at += 1
+    }
+
+    mutating func digits(_ value: UInt64) {
+        var count = 1
+        var rest = value
+        while rest >= 10 {
+            rest /= 10
+            count += 1
+        }
+        var index = count
+        rest = value
+        repeat {
+            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
+            index -= 1
+            at.storeBytes(of: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit), toByteOffset: index, as: UInt8.self)
+            rest = quotient
+        } while index > 0
+        at += count
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Whether this, which is UTF-8, stands in a JSON string as it is: no quote, backslash or control character.
+    var isPlainInJSON: Bool {
+        var index = 0
+        while index + 8 <= count {
+            if !Self.isPlain(loadUnaligned(fromByteOffset: index, as: UInt64.self)) { return false }
+            index += 8
+        }
+        while index < count {
+            let byte = self[index]
+            if byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
+            index += 1
+        }
+        return true
+    }
+
+    /// Eight bytes at once. A byte is less than n (n <= 128), or zero, where subtracting n, or 1, borrows into its top bit.
+    @inline(__always)
+    private static func isPlain(_ word: UInt64) -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let tops: UInt64 = 0x8080_8080_8080_8080
+        let control = (word &- ones &* 0x20) & ~word
+        let quote = word ^ (ones &* UInt64(UInt8(ascii: "\"")))
+        let backslash = word ^ (ones &* UInt64(UInt8(ascii: "\\")))
+        let special = control | ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash)
+        return special & tops == 0
+    }
+}
+
+/// Writes instants in RFC 3339, quickly where they are the last one again or of its day.
+private struct InstantEncoder {
+    private var microseconds = Int64.min
+    private var day = Int64.min
+    private var count = 0
+    /// The last text, of `count` bytes.
+    private var text = SIMD32<UInt8>(repeating: 0)
+
+    /// - Parameter place: has room for 32 bytes, more than a text takes.
+    mutating func write(_ instant: Int64, to place: UnsafeMutableRawPointer) -> Int {
+        if instant != microseconds { encode(instant) }
+        place.storeBytes(of: text, as: SIMD32<UInt8>.self)
+        return count
+    }
+
+    private mutating func encode(_ instant: Int64) {
+        microseconds = instant
+        let perDay = Instant.microsecondsPerDay
+        let newDay = instant >= 0 ? instant / perDay : -1
+        guard instant >= 0, newDay == day else {
+            count = withUnsafeMutableBytes(of: &text) { Instant(microseconds: instant).write(to: $0) }
+            // Before 1970 and beyond the year 9999 nothing is kept: those days are rare, and their arithmetic is not this one.
+            day = instant >= 0 && instant <= Instant.latest.microseconds ? newDay : .min
+            return
+        }
+        let inDay = instant - newDay * perDay
+        let (second, fraction) = inDay.quotientAndRemainder(dividingBy: Instant.microsecondsPerSecond)
+        put(second / 3_600, 2, at: 11)
+        put(second / 60 % 60, 2, at: 14)
+        put(second % 60, 2, at: 17)
+        if fraction == 0 {
+            text[19] = UInt8(ascii: "Z")
+            count = 20
+        } else {
+            text[19] = UInt8(ascii: ".")
+            put(fraction, 6, at: 20)
+            text[26] = UInt8(ascii: "Z")
+            count = 27
+        }
+    }
+
+    @inline(__always)
+    private mutating func put(_ number: Int64, _ digits: Int, at start: Int) {
+        var rest = UInt32(truncatingIfNeeded: number)
+        var index = start + digits
+        while index > start {
+            index -= 1
+            text[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        }
     }
 }

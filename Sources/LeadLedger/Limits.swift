@@ -27,18 +27,39 @@ package enum Limits {
 
     /// Bytes of events in one answer of `log.read` or `lead.history` and in one notification of a subscription:
     /// an answer is built in memory and a connection's output is bounded.
+    /// Bytes of events in one answer of `log.read` or `lead.history`: an answer is built in memory and a connection's output
+    /// is bounded.
     package static let answerBytesMax = 256 * 1024
+
+    /// Bytes of one notification of a subscription, unless a single event takes more: a client keeps a line in memory.
     package static let notificationBytesMax = 64 * 1024
+
+    /// Bytes of notifications that a subscription reads at once: a slice goes through a reader thread and the event loop, which
+    /// costs the time of a hundred events. With one event more it still fits its buffer of 256 KiB.
+    package static let sliceBytesMax = 192 * 1024
+
+    /// Buffers for slices that an event loop keeps for the next ones: two subscriptions' worth, each one slice that is read
+    /// and one that is written. Where more is read at once, their memory is taken and given back.
+    package static let spareSlicesMax = 4
 
     /// Slices of the log (10,000 events or 50 ms each) that one `log.read` scans for a filter that matches little; `next`
     /// then says where to go on.
     package static let scanSlicesMax = 20
 
-    /// Subscriptions of one connection: each may hold one slice of 64 KiB in flight.
+    /// Subscriptions of one connection: each may hold one slice of 256 KiB that is being read.
     package static let subscriptionsPerConnectionMax = 16
 
     /// Seconds between heartbeats of a subscription that has nothing to say.
     package static let heartbeatSeconds: Int64 = 5
+
+    /// Events looked at without a match after which a subscription says how far it has come, however little time that took: a
+    /// client that is cut off in the middle of a long search goes on near there. By taste: a search then says it some 30 times
+    /// a second.
+    package static let heartbeatEvents: UInt64 = 50_000
+
+    /// Events that a subscription which was caught up may be behind before it says `log.fell_behind`: more than a burst leaves
+    /// while the client's next credit is on its way, and about 10 ms of reading. By taste.
+    package static let fellBehindEvents: UInt64 = 10_000
 
     /// Milliseconds that `lead.get` waits for the leads read model to have what was stored of the lead before: it commits
     /// at once when somebody waits, so only one that cannot follow takes longer.

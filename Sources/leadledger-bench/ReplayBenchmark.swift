@@ -42,39 +42,18 @@ struct ReplayBenchmark: ParsableCommand {
 
     /// Reads from position 0 until `log.caught_up`, and checks that every position came, once and in order.
     private func read(from daemon: DaemonProcess) throws(BenchError) -> ReplayResult {
-        let client = try ControlClient(daemon)
+        let reader = try ReplayReader(daemon)
         var result = ReplayResult()
         let daemonBefore = try daemon.processorNanoseconds()
         let clientBefore = threadNanoseconds()
         let start = monotonicNanoseconds()
-        try client.call("log.subscribe", #"{"from":0,"credit":1000000000}"#) { _ throws(BenchError) in }
-        var position = 0
-        while true {
-            let isCaughtUp = try client.withMessage { (root, bytes) throws(BenchError) in
-                result.bytes += bytes
-                switch try LogNotification(root, from: position) {
-                case .events(let count, let next):
-                    position += count
-                    guard next == position else {
-                        throw BenchError("log.events names \(next) as next and ends before \(position)")
-                    }
-                    return false
-                case .caughtUp(let place):
-                    guard place == position else {
-                        throw BenchError("caught up at \(place), having read to \(position)")
-                    }
-                    return true
-                case .heartbeat:
-                    return false
-                }
-            }
-            if isCaughtUp { break }
-        }
+        try reader.readAll()
         result.nanoseconds = monotonicNanoseconds() - start
         result.clientShare = Double(threadNanoseconds() - clientBefore) / Double(result.nanoseconds)
         result.daemonShare = Double(try daemon.processorNanoseconds() - daemonBefore) / Double(result.nanoseconds)
-        guard position == events else {
-            throw BenchError("\(events) events were acknowledged, and the subscription caught up at \(position)")
+        result.bytes = reader.bytes
+        guard reader.position == events else {
+            throw BenchError("\(events) events were acknowledged, and the subscription caught up at \(reader.position)")
         }
         return result
     }
@@ -168,7 +147,7 @@ enum LogNotification: Equatable {
                 throw BenchError("log.caught_up without position")
             }
             self = .caughtUp(position: Int(position))
-        case "log.heartbeat":
+        case "log.heartbeat", "log.fell_behind":
             self = .heartbeat
         default:
             throw BenchError("an unknown notification: \(method)")

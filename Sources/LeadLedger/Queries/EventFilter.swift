@@ -3,13 +3,22 @@ import JSON
 import Leads
 import Ledger
 
-// EventFilter: which events a reader wants. An event matches if its type is among the types (where any are named) and its
-// lead among the leads (where any are named).
+// EventFilter: which events a reader wants. Each list that is given must have the event's own value among its entries; an empty
+// list matches nothing. Conditions are looked at in the order of what they cost, so that only an event that meets all others
+// has its data looked into.
 
 struct EventFilter: Sendable {
-    private var types: Set<UInt8> = []
-    private var leads: Set<[UInt8]> = []
-    private var matchesNothing = false
+    /// Bit by type code; nil where any type will do.
+    private var types: SIMD4<UInt64>?
+    private var sources: TextSet?
+    private var leads: TextSet?
+    private var channels: Channels?
+
+    private struct Channels {
+        var named: TextSet
+        /// Whether captures and touches without a channel are wanted.
+        var takesAbsent: Bool
+    }
 
     /// Everything.
     init() {}
@@ -20,24 +29,48 @@ struct EventFilter: Sendable {
     init(_ value: JSONValue?) throws(QueryFault) {
         guard let value else { return }
         if let names = value["types"] {
-            matchesNothing = names.count == 0
+            var bits = SIMD4<UInt64>(repeating: 0)
             for name in names.elements {
                 guard let type = EventType(utf8: name.utf8) else {
                     throw QueryFault(
                         .unknownEventType, "no event type is called \(name.string ?? "")", pointer: "/filter/types")
                 }
-                types.insert(type.rawValue)
+                bits[Int(type.rawValue >> 6)] |= 1 << UInt64(type.rawValue & 63)
             }
+            types = bits
         }
-        if let ids = value["leads"] {
-            matchesNothing = matchesNothing || ids.count == 0
-            for id in ids.elements { leads.insert(Array(id.utf8)) }
+        sources = value["sources"].map { TextSet($0.elements.map { Array($0.utf8) }) }
+        leads = value["leads"].map { TextSet($0.elements.map { Array($0.utf8) }) }
+        if let entries = value["channels"] {
+            var named: [[UInt8]] = []
+            var takesAbsent = false
+            for entry in entries.elements {
+                if entry.isNull || entry.utf8.isBlankText {
+                    takesAbsent = true
+                } else {
+                    named.append(Array(entry.utf8))
+                }
+            }
+            channels = Channels(named: TextSet(named), takesAbsent: takesAbsent)
         }
     }
 
     func matches(_ record: RecordView) -> Bool {
-        if matchesNothing { return false }
-        if !types.isEmpty, !types.contains(record.type) { return false }
-        return leads.isEmpty || leads.contains(Array(record.subject))
+        if let types, types[Int(record.type >> 6)] >> UInt64(record.type & 63) & 1 == 0 { return false }
+        if let sources, !sources.contains(record.source) { return false }
+        if let leads, !leads.contains(record.subject) { return false }
+        guard let channels else { return true }
+        guard record.type == EventType.captured.rawValue || record.type == EventType.touched.rawValue else {
+            return false
+        }
+        return StoredMembers(record.publicMembers).withText(of: "channel") { channel in
+            guard let channel, !channel.isBlankText else { return channels.takesAbsent }
+            return channels.named.contains(channel)
+        }
     }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Nothing but spaces, tabs and line ends, or nothing at all: what the reports call no channel.
+    var isBlankText: Bool { allSatisfy { $0 == 0x20 || 0x09...0x0D ~= $0 } }
 }

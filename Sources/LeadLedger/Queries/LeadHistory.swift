@@ -31,10 +31,11 @@ struct LeadHistory: Query {
         writer.member("lead", lead)
         writer.key("events")
         writer.beginArray()
+        var encoder = CloudEventEncoder()
         var last = version.rawValue - 1
         for position in positions where writer.bytes.count < Limits.answerBytesMax {
             try context.log.record(at: position) { record in
-                writer.cloudEvent(record)
+                writer.cloudEvent(record, with: &encoder)
                 last = record.version.rawValue
             }
         }

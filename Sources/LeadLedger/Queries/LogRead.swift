@@ -26,6 +26,7 @@ struct LogRead: Query {
         writer.beginObject()
         writer.key("events")
         writer.beginArray()
+        var encoder = CloudEventEncoder()
         var next = from
         var written = 0
         // A slice of the log reads at most 10,000 events or 50 ms (L7); a filter that matches little scans several.
@@ -34,7 +35,7 @@ struct LogRead: Query {
             next = try context.log.read(from: next, limit: Int(end.rawValue - next.rawValue), maxBytes: .max) {
                 record in
                 if filter.matches(record) {
-                    writer.cloudEvent(record)
+                    writer.cloudEvent(record, with: &encoder)
                     written += 1
                 }
                 return written < limit && writer.bytes.count < Limits.answerBytesMax

@@ -1,34 +1,41 @@
-import Control
-import JSON
 import Ledger
 
 // Subscription: one reader that follows the log over a connection: catch-up in order, a `caught_up` mark, then live.
 //
-//   credit > 0, output below the high-water mark, something new
+//   credit > 0, room in the output, something new
 //        |                                                        loop
 //        v                                                        ----
 //   read a slice on a reader thread: leaf-checked, filtered, encoded, copied out, its transaction ended
 //        |                                                        reader thread
-//        v
-//   `log.events` written; credit taken; the next slice when the channel is writable
+//        v                                                        -------------
+//   credit taken; the next slice begun, if there is still room; this one's `log.events` written while that is read
 //                                                                 loop
+//
+//                    nothing left                held back, and more than `Limits.fellBehindEvents` left
+//   catching up ----------------------> live ------------------------------------------------------> catching up
+//                 log.caught_up                            log.fell_behind
 //
 // What must hold:
 //   S1  events leave in position order, none skipped: `next` moves only to where a slice ended;
 //   S2  no more events leave than credit was granted;
-//   S3  at most one slice is in flight, and no read transaction is open while the socket blocks.
+//   S3  at most one slice is being read, none is begun while the output is full, and no read transaction is open while the
+//       socket blocks: a subscription keeps at most a slice beyond what its connection's output may hold;
+//   S4  every notification names a position from which a subscription gives exactly the rest.
 
 /// Lives on its connection's event loop and is touched nowhere else.
 struct Subscription {
     let id: UInt64
     let filter: EventFilter
     /// The position the next slice starts at: all before it was sent or did not match.
-    var next: Position
-    var credit: Int
-    var isReading = false
-    var saidCaughtUp = false
+    private(set) var next: Position
+    private(set) var credit: Int
+    private(set) var isReading = false
+    /// Said to be caught up, and not to have fallen behind since.
+    private(set) var isLive = false
     /// When it last sent something: nanoseconds of the monotonic clock.
-    var saidAt: UInt64
+    private(set) var saidAt: UInt64
+    /// Events that were looked at since, and did not match.
+    private var scannedSilently: UInt64 = 0
 
     init(id: UInt64, from: Position, filter: EventFilter, credit: Int, now: UInt64) {
         self.id = id
@@ -38,60 +45,59 @@ struct Subscription {
         saidAt = now
     }
 
-    /// What to do now, given where the log ends.
+    /// What to do now.
     enum Step: Equatable {
         case read(from: Position, limit: Int)
         case sayCaughtUp
+        case sayFellBehind
         case rest
     }
 
-    mutating func step(end: Position) -> Step {
+    /// - Parameters:
+    ///   - end: where the log ends.
+    ///   - hasRoom: whether more output is welcome.
+    mutating func step(end: Position, hasRoom: Bool) -> Step {
         if isReading { return .rest }
-        if next < end {
-            guard credit > 0 else { return .rest }
+        if next >= end {
+            guard hasRoom, !isLive else { return .rest }
+            isLive = true
+            return .sayCaughtUp
+        }
+        if credit > 0, hasRoom {
             isReading = true
             return .read(from: next, limit: credit)
         }
-        if saidCaughtUp { return .rest }
-        saidCaughtUp = true
-        return .sayCaughtUp
+        // Held back, by its credit or by a client that does not read.
+        guard isLive, end.rawValue - next.rawValue > Limits.fellBehindEvents else { return .rest }
+        isLive = false
+        return .sayFellBehind
     }
 
     /// Takes in a slice that was read.
-    mutating func took(_ slice: SubscriptionSlice) {
+    mutating func took(next: Position, count: Int) {
         isReading = false
-        next = slice.next
-        credit -= slice.count
+        scannedSilently = count > 0 ? 0 : scannedSilently + (next.rawValue - self.next.rawValue)
+        self.next = next
+        credit -= count
     }
-}
 
-/// A piece of the log for one subscription: the parameters of a `log.events` notification, or nothing that matched.
-struct SubscriptionSlice: Sendable {
-    var parameters: [UInt8]
-    var count: Int
-    var next: Position
+    /// A slice could not be read for now.
+    mutating func tookNothing() { isReading = false }
 
-    /// Reads at most `limit` matching events and about 64 KiB of them. Runs on a reader thread.
-    static func read(
-        _ log: EventLog, subscription: UInt64, from: Position, limit: Int, filter: EventFilter
-    ) throws -> SubscriptionSlice {
-        var writer = JSONWriter(reserving: Limits.notificationBytesMax + 4_096)
-        writer.beginObject()
-        writer.key("subscription")
-        writer.integer(subscription)
-        writer.key("events")
-        writer.beginArray()
-        var count = 0
-        let next = try log.read(from: from, limit: 10_000, maxBytes: .max) { record in
-            if filter.matches(record) {
-                writer.cloudEvent(record)
-                count += 1
-            }
-            return count < limit && writer.bytes.count < Limits.notificationBytesMax
-        }
-        writer.endArray()
-        writer.member("next", next.rawValue)
-        writer.endObject()
-        return SubscriptionSlice(parameters: count > 0 ? writer.take() : [], count: count, next: next)
+    /// - Returns: the credit there is now.
+    mutating func grant(_ events: Int) -> Int {
+        credit = min(credit, Int.max / 2) + events
+        return credit
+    }
+
+    mutating func said(at now: UInt64) {
+        saidAt = now
+        scannedSilently = 0
+    }
+
+    /// Whether it was silent for so long, or over so many events, that it should say where it is.
+    func owesHeartbeat(at now: UInt64) -> Bool {
+        scannedSilently >= Limits.heartbeatEvents
+            || now >= saidAt && now - saidAt >= UInt64(Limits.heartbeatSeconds) * 1_000_000_000
     }
 }

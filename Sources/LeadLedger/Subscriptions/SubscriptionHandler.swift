@@ -1,4 +1,5 @@
 import Control
+import DequeModule
 import JSON
 import Ledger
 import NIOCore
@@ -18,6 +19,8 @@ final class SubscriptionHandler: @unchecked Sendable {
     private var holders: [ObjectIdentifier: Holder] = [:]
     private var listener: UInt64?
     private var heartbeat: RepeatedTask?
+    /// Memory of slices that are written, or soon will be, the oldest first.
+    private var spares: Deque<ByteBuffer> = []
     /// Whether a hop for new events is on its way: one is enough however many commits there are.
     private let isWaking = Atomic<Bool>(false)
     /// Whether there is a subscription at all: without one, a commit wakes nobody.
@@ -105,8 +108,7 @@ final class SubscriptionHandler: @unchecked Sendable {
         do throws(QueryFault) {
             let (holder, id) = try find(request)
             let granted = request.params.integer("events", default: 0)
-            let credit = min(holder.subscriptions[id]?.credit ?? 0, Int.max / 2) + granted
-            holder.subscriptions[id]?.credit = credit
+            let credit = holder.subscriptions[id]?.grant(granted) ?? 0
             reply.succeed { writer in
                 writer.beginObject()
                 writer.member("subscription", id)
@@ -163,32 +165,50 @@ final class SubscriptionHandler: @unchecked Sendable {
     }
 
     private func pump(_ holder: Holder, _ id: UInt64) {
-        guard holder.connection.isWritable, var subscription = holder.subscriptions[id] else { return }
-        let step = subscription.step(end: log.end)
-        holder.subscriptions[id] = subscription
+        let end = log.end
+        guard let step = holder.subscriptions[id]?.step(end: end, hasRoom: holder.connection.isWritable) else { return }
+        perform(step, holder, id, end)
+    }
+
+    private func perform(_ step: Subscription.Step, _ holder: Holder, _ id: UInt64, _ end: Position) {
+        guard let subscription = holder.subscriptions[id] else { return }
         switch step {
-        case .rest: return
+        case .rest: break
         case .read(let from, let limit): read(holder, subscription, from, limit)
-        case .sayCaughtUp:
-            holder.subscriptions[id]?.saidAt = MonotonicClock.nanoseconds()
-            holder.connection.notify(NotificationName.logCaughtUp) { writer in
-                writer.beginObject()
-                writer.member("subscription", id)
-                writer.member("position", subscription.next.rawValue)
-                writer.endObject()
-            }
+        case .sayCaughtUp: say(NotificationName.logCaughtUp, holder, subscription)
+        case .sayFellBehind: say(NotificationName.logFellBehind, holder, subscription, head: end)
         }
     }
+
+    /// Says where a subscription is.
+    private func say(
+        _ name: StaticString, _ holder: Holder, _ subscription: Subscription, head: Position? = nil,
+        error: ErrorReply? = nil
+    ) {
+        holder.subscriptions[subscription.id]?.said(at: MonotonicClock.nanoseconds())
+        holder.connection.notify(name) { writer in
+            writer.beginObject()
+            writer.member("subscription", subscription.id)
+            if let head { writer.member("head", head.rawValue) }
+            writer.member("position", subscription.next.rawValue)
+            error?.write(to: &writer)
+            writer.endObject()
+        }
+    }
+
+    // MARK: Reading
 
     private func read(_ holder: Holder, _ subscription: Subscription, _ from: Position, _ limit: Int) {
         let (log, eventLoop) = (log, eventLoop)
         let (id, filter) = (subscription.id, subscription.filter)
+        let spare = spares.popFirst()
         // Goes to the reader thread and back without being touched there.
         let place = Place(holder: holder)
         pool.submit { state in
             guard state == .active else { return }
             let slice = Result {
-                try SubscriptionSlice.read(log, subscription: id, from: from, limit: limit, filter: filter)
+                try SubscriptionSlice.read(
+                    log, subscription: id, from: from, limit: limit, filter: filter, into: spare)
             }
             eventLoop.execute { self.took(slice, place, id) }
         }
@@ -198,42 +218,55 @@ final class SubscriptionHandler: @unchecked Sendable {
     private struct Place: @unchecked Sendable { weak var holder: Holder? }
 
     private func took(_ slice: Result<SubscriptionSlice, any Error>, _ place: Place, _ id: UInt64) {
+        if case .success(let slice) = slice, spares.count < Limits.spareSlicesMax {
+            // Used again once it is written: whoever takes it before that gets memory of its own.
+            spares.append(slice.lines)
+        }
         // The connection may have closed, or the subscription ended, meanwhile.
-        guard let holder = place.holder, holder.subscriptions[id] != nil else { return }
+        guard let holder = place.holder, var subscription = holder.subscriptions[id] else { return }
+        // A write that fails may close the connection and let go of it.
+        let connection = holder.connection
         switch slice {
         case .success(let slice):
-            holder.subscriptions[id]?.took(slice)
+            subscription.took(next: slice.next, count: slice.count)
+            let end = log.end
+            let step = subscription.step(end: end, hasRoom: connection.isWritable)
+            holder.subscriptions[id] = subscription
+            // The next slice is read while this one is written; everything else is said behind it.
+            if case .read = step { perform(step, holder, id, end) }
+            let now = MonotonicClock.nanoseconds()
             if slice.count > 0 {
-                holder.subscriptions[id]?.saidAt = MonotonicClock.nanoseconds()
-                holder.connection.notify(NotificationName.logEvents, params: slice.parameters)
+                holder.subscriptions[id]?.said(at: now)
+                connection.notify(lines: slice.lines)
+            } else if subscription.owesHeartbeat(at: now), connection.isWritable {
+                say(NotificationName.logHeartbeat, holder, subscription, head: end)
             }
-            pump(holder, id)
+            guard !connection.isClosed else { return }
+            if case .read = step { return }
+            perform(step, holder, id, end)
         case .failure(let error):
-            // Readers were lent out: the next wake-up tries again. Anything else is told by ending the connection, since a
-            // subscription that went on would skip events.
-            holder.subscriptions[id]?.isReading = false
+            // Readers were lent out: the next wake-up tries again.
+            holder.subscriptions[id]?.tookNothing()
             if let error = error as? LedgerError, error.kind == .readersFull { return }
+            // A subscription that went on would skip events: it ends, and says where and why.
             holder.subscriptions[id] = nil
-            holder.connection.close()
+            if holder.subscriptions.isEmpty { connection.isSubscriber = false }
+            say(
+                NotificationName.logEnded, holder, subscription, error: ErrorReply(answering: error))
         }
     }
 
     private func beat() {
         let now = MonotonicClock.nanoseconds()
         let head = log.end
-        for holder in holders.values where holder.connection.isWritable {
-            for (id, subscription) in holder.subscriptions {
+        for holder in holders.values {
+            for id in Array(holder.subscriptions.keys) {
                 // What a wake-up missed, such as a reading that was refused.
                 pump(holder, id)
-                guard now - subscription.saidAt >= UInt64(Limits.heartbeatSeconds) * 1_000_000_000 else { continue }
-                holder.subscriptions[id]?.saidAt = now
-                holder.connection.notify(NotificationName.logHeartbeat) { writer in
-                    writer.beginObject()
-                    writer.member("subscription", id)
-                    writer.member("head", head.rawValue)
-                    writer.member("position", subscription.next.rawValue)
-                    writer.endObject()
-                }
+                guard holder.connection.isWritable, let subscription = holder.subscriptions[id],
+                    subscription.owesHeartbeat(at: now)
+                else { continue }
+                say(NotificationName.logHeartbeat, holder, subscription, head: head)
             }
         }
     }
