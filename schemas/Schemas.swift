@@ -36,6 +36,7 @@ package enum Schemas {
     /// Parameters of the methods, named as their files: `append.params`.
     package static let methods: [Method] = [
         ("append.params", PackageResources.append_params_json),
+        ("append.many.params", PackageResources.append_many_params_json),
         ("lead.get.params", PackageResources.lead_get_params_json),
         ("lead.history.params", PackageResources.lead_history_params_json),
         ("log.credit.params", PackageResources.log_credit_params_json),

@@ -368,11 +368,52 @@ package final class Connection: @unchecked Sendable {
             }
         }
         if index == 0 { leave() }
+        lookAtOutput()
+    }
+
+    private func lookAtOutput() {
         if pendingOutputBytes > limits.outputHighBytes {
             pauses.insert(.output)
             wasFull = true
         }
         markTouched()
+    }
+
+    /// As above for a short result whose size has a bound: it is written where it leaves from, without a step between.
+    ///
+    /// - Parameter bytesMax: of what `result` writes.
+    func complete(_ sequence: UInt64, bytesMax: Int, result: (inout TextCursor) -> Void) {
+        eventLoop.assertInEventLoop()
+        guard phase != .closed else { return }
+        let index = Int(sequence &- firstWaiting)
+        precondition(
+            sequence >= firstWaiting && index < waiting.count && !waiting[index].isAnswered,
+            "a request is answered once")
+        let room = bytesMax + limits.idBytesMax + 64
+        func write(_ place: UnsafeMutableRawBufferPointer) -> Int {
+            guard let start = place.baseAddress else { return 0 }
+            var text = TextCursor(start)
+            text.literal(#"{"jsonrpc":"2.0","id":"#)
+            waiting[index].id.withText { text.copy($0) }
+            text.literal(#","result":"#)
+            result(&text)
+            text.literal("}\n")
+            let count = start.distance(to: text.at)
+            precondition(count <= room, "a result was longer than its bound")
+            return count
+        }
+        if index == 0 {
+            output.writeWithUnsafeMutableBytes(minimumWritableBytes: room, write)
+            leave()
+        } else {
+            waiting[index].held = [UInt8](unsafeUninitializedCapacity: room) { place, count in
+                count = write(UnsafeMutableRawBufferPointer(place))
+            }
+            waiting[index].isAnswered = true
+            heldBytes += waiting[index].held.count
+            lastHeld = max(lastHeld ?? 0, sequence)
+        }
+        lookAtOutput()
     }
 
     /// The first request is answered: it leaves, and all behind it that were.

@@ -5,6 +5,7 @@ import JSON
 package enum Method: UInt8, CaseIterable, Sendable {
     // The most frequent first: a name is looked for in this order.
     case append
+    case appendMany
     case leadGet
     case leadHistory
     case logRead
@@ -23,6 +24,7 @@ package enum Method: UInt8, CaseIterable, Sendable {
     package var name: StaticString {
         switch self {
         case .append: "append"
+        case .appendMany: "append.many"
         case .leadGet: "lead.get"
         case .leadHistory: "lead.history"
         case .logRead: "log.read"

@@ -31,6 +31,11 @@ package struct ReplySlot: Sendable {
         }
     }
 
+    /// Answers with the one JSON value that `body` writes in at most `bytesMax` bytes, without a newline in it.
+    package func succeed(bytesMax: Int, _ body: (inout TextCursor) -> Void) {
+        connection.complete(sequence, bytesMax: bytesMax, result: body)
+    }
+
     package func fail(_ error: ErrorReply) {
         connection.complete(sequence) { error.write(to: &$0) }
     }

@@ -22,11 +22,9 @@ package enum Limits {
 
     /// Units that an event loop keeps to use again, and bytes that one of them may have grown to: as many as a burst has in
     /// flight, a few megabytes in all.
-    package static let spareUnitsMax = 1_024
+    package static let spareUnitsMax = 4_096
     package static let spareUnitBytesMax = 4_096
 
-    /// Bytes of events in one answer of `log.read` or `lead.history` and in one notification of a subscription:
-    /// an answer is built in memory and a connection's output is bounded.
     /// Bytes of events in one answer of `log.read` or `lead.history`: an answer is built in memory and a connection's output
     /// is bounded.
     package static let answerBytesMax = 256 * 1024

@@ -48,7 +48,9 @@ final class Service: RequestService, @unchecked Sendable {
         }
         append = try AppendHandler(
             log: ledger.log, models: ledger.models, schemas: ledger.schemas,
-            parameters: parameters[Int(Method.append.rawValue)], eventLoop: eventLoop, now: ledger.context.now)
+            parameters: parameters[Int(Method.append.rawValue)],
+            parametersOfMany: parameters[Int(Method.appendMany.rawValue)], eventLoop: eventLoop,
+            now: ledger.context.now)
         subscriptions = SubscriptionHandler(log: ledger.log, pool: ledger.pool, eventLoop: eventLoop)
         queries = QueryRunner(context: ledger.context, pool: ledger.pool, eventLoop: eventLoop)
     }
@@ -67,9 +69,10 @@ final class Service: RequestService, @unchecked Sendable {
 
     func receive(_ request: Request, reply: ReplySlot) {
         if request.method == .append { return append.receive(request, reply: reply) }
+        if request.method == .appendMany { return append.receiveMany(request, reply: reply) }
         if let fault = fault(in: request) { return reply.fail(fault) }
         switch request.method {
-        case .append: preconditionFailure("answered above")
+        case .append, .appendMany: preconditionFailure("answered above")
         case .leadGet: queries.run(LeadGet.self, request.params, reply: reply)
         case .leadHistory: queries.run(LeadHistory.self, request.params, reply: reply)
         case .logRead: queries.run(LogRead.self, request.params, reply: reply)

@@ -80,6 +80,9 @@ package final class AppendUnit: @unchecked Sendable {
     var streams: ContiguousArray<StreamSlot> = []
     var expectations: ContiguousArray<(stream: Int, expected: ExpectedVersion)> = []
 
+    /// Whether it is only asked what would become of it.
+    private(set) var isDryRun = false
+
     /// The first event whose name an earlier one of the unit has.
     private(set) var nameTwice: (event: Int, first: Int)?
     private var eventsByName: [UnitName: Int] = [:]
@@ -120,7 +123,11 @@ package final class AppendUnit: @unchecked Sendable {
         nameTwice = nil
         if !eventsByName.isEmpty { eventsByName = [:] }
         lookupProgress = nil
+        isDryRun = false
     }
+
+    /// Has the appender say what would become of the unit now, and store nothing of it.
+    package func makeDryRun() { isDryRun = true }
 
     /// Bytes of memory that it keeps for its records.
     package var capacityBytes: Int { bytes.capacity + (personal?.capacity ?? 0) }
@@ -133,7 +140,11 @@ package final class AppendUnit: @unchecked Sendable {
     package func streamKey(ofEvent index: Int) -> StreamKey { slots[index].key }
 
     /// The subject of event `index`, in the unit's memory.
-    package func subject(ofEvent index: Int) -> UnsafeRawBufferPointer { record(index).subject }
+    package func subject(ofEvent index: Int) -> UnsafeRawBufferPointer {
+        // It is the first of the texts behind the header.
+        let start = slots[index].offset + RecordLayout.headerBytes
+        return bytes[start..<start + Int(bytes[slots[index].offset + RecordLayout.lengths])]
+    }
 
     package func type(ofEvent index: Int) -> UInt8 { slots[index].type }
 

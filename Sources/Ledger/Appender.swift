@@ -307,6 +307,8 @@ final class Appender: @unchecked Sendable {
     /// 4. the expected versions
     /// 5. the lifecycle
     ///
+    /// A dry run goes the same way up to the writing.
+    ///
     /// Each look-up sees, newest first: the group's staged events, the overlay, what the unit's look-up found.
     private func settle(
         _ unit: AppendUnit, _ transaction: inout WriteTransaction
@@ -371,6 +373,11 @@ final class Appender: @unchecked Sendable {
         if let noRoom {
             takeBack(from: firstStaged)
             return .refused(noRoom)
+        }
+        if unit.isDryRun {
+            let versions = staged[firstStaged...].map(\.event.version)
+            takeBack(from: firstStaged)
+            return .wouldAppend(versions)
         }
         return .appended(try write(unit, firstStaged, &transaction))
     }

@@ -68,6 +68,9 @@ struct GrowingBytes {
     }
 
     @inline(__always)
+    subscript(index: Int) -> UInt8 { base.load(fromByteOffset: index, as: UInt8.self) }
+
+    @inline(__always)
     subscript(range: Range<Int>) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
     }

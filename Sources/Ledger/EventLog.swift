@@ -160,7 +160,9 @@ package final class EventLog: Sendable {
 
     /// Queues units, in order. Each has at least one event.
     /// - Returns: how many were accepted. The others have to wait: see ``whenRoom(_:)``.
-    package func submit(_ units: some Collection<AppendUnit>) -> Int { queue.submit(units) }
+    // Not generic: it would be called through tables from another module, for each unit several times.
+    package func submit(_ units: [AppendUnit]) -> Int { queue.submit(units) }
+    package func submit(_ units: ArraySlice<AppendUnit>) -> Int { queue.submit(units) }
 
     /// Has `queueHasRoom()` called once, when units are worth submitting again; at once where they are now.
     package func whenRoom(_ sink: any AppendReplySink) { queue.whenRoom(sink) }

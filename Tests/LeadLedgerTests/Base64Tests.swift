@@ -1,3 +1,4 @@
+import JSON
 import Testing
 
 @testable import LeadLedger
@@ -11,14 +12,25 @@ import Testing
     func `the vectors of RFC 4648 hold`(plain: String, encoded: String) {
         let bytes = Array(plain.utf8)
         var output = [UInt8](repeating: 0, count: Base64.encodedCount(of: bytes.count))
-        bytes.withUnsafeBytes { source in output.withUnsafeMutableBytes { Base64.encode(source, to: $0) } }
+        encode(bytes, to: &output)
         #expect(String(decoding: output, as: UTF8.self) == encoded)
     }
 
     @Test func `bytes above 127 use the letters + and /`() {
         let bytes: [UInt8] = [0xFB, 0xFF, 0xBF]
         var output = [UInt8](repeating: 0, count: 4)
-        bytes.withUnsafeBytes { source in output.withUnsafeMutableBytes { Base64.encode(source, to: $0) } }
+        encode(bytes, to: &output)
         #expect(String(decoding: output, as: UTF8.self) == "+/+/")
+    }
+
+    private func encode(_ bytes: [UInt8], to output: inout [UInt8]) {
+        guard !output.isEmpty else { return }
+        bytes.withUnsafeBytes { source in
+            output.withUnsafeMutableBytes { place in
+                var text = TextCursor(place.baseAddress!)  // not empty
+                text.base64(source)
+                #expect(place.baseAddress!.distance(to: text.at) == place.count)
+            }
+        }
     }
 }

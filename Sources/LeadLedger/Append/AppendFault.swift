@@ -33,3 +33,17 @@ extension ErrorName {
         }
     }
 }
+
+extension ErrorReply {
+    init(_ fault: AppendFault) { self.init(fault.name, fault.message, at: .params(fault.pointer)) }
+
+    static let outcomeUnknown = ErrorReply(
+        .outcomeUnknown, "the log's device failed while this was being stored")
+
+    /// The same where the parameters it speaks of stand at `pointer`.
+    func below(_ pointer: String) -> ErrorReply {
+        var error = self
+        if case .params(let rest) = place { error.place = .params(pointer + rest) }
+        return error
+    }
+}

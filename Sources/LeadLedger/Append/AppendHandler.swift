@@ -23,8 +23,8 @@ import Projections
 final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private let log: EventLog
     private let models: ReadModelSet
-    private let intake: EventIntake
-    private let parameters: JSONSchema
+    private let reader: UnitReader
+    private let parametersOfMany: JSONSchema
     private let eventLoop: any EventLoop
     private let now: @Sendable () -> Int64
 
@@ -34,35 +34,37 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Units of this turn, not handed over yet.
     private var fresh: [AppendUnit] = []
     /// Units that found no room. First in, first out.
-    private var backlog = Deque<AppendUnit>()
+    private var backlog: ArraySlice<AppendUnit> = []
     private var paused: [Connection] = []
     /// Units that were answered, to be used again: making one takes five allocations.
     private var spareUnits: [AppendUnit] = []
     /// The clock as of the first line of this turn.
     private var turnInstant: Int64?
 
+    private var instants = InstantEncoder()
+
     private struct Pending {
         var token: UInt64
-        var reply: ReplySlot
         var unit: AppendUnit
-        var terms: Terms
+        var terms: AppendTerms
+        var answer: Answer
+        var connection: Connection
     }
 
-    /// What a request asks for besides its events.
-    private struct Terms {
-        var wait = AppendWait.synced
-        /// The leads of `expect`, in its order.
-        var expectedLeads: [String] = []
+    /// Where the outcome of a unit goes.
+    private enum Answer {
+        case reply(ReplySlot)
+        case part(of: ManyUnits, index: Int)
     }
 
     init(
-        log: EventLog, models: ReadModelSet, schemas: EventSchemas, parameters: JSONSchema, eventLoop: any EventLoop,
-        now: @escaping @Sendable () -> Int64
+        log: EventLog, models: ReadModelSet, schemas: EventSchemas, parameters: JSONSchema,
+        parametersOfMany: JSONSchema, eventLoop: any EventLoop, now: @escaping @Sendable () -> Int64
     ) throws(LedgerError) {
         self.log = log
         self.models = models
-        intake = EventIntake(schemas: schemas)
-        self.parameters = parameters
+        reader = UnitReader(intake: EventIntake(schemas: schemas), parameters: parameters)
+        self.parametersOfMany = parametersOfMany
         self.eventLoop = eventLoop
         self.now = now
         var snapshot = try log.makeIndexSnapshot()
@@ -79,18 +81,63 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     // MARK: In
 
+    /// Takes an `append`.
     func receive(_ request: Request, reply: ReplySlot) {
+        do throws(AppendFault) {
+            guard let params = request.params else {
+                throw AppendFault(.missingField, "", "append needs params with events")
+            }
+            try enter(params, of: request.connection, .reply(reply))
+            ConnectionState.of(request.connection).appendSubmitted()
+        } catch {
+            reply.fail(ErrorReply(error))
+        }
+    }
+
+    /// Takes an `append.many`.
+    func receiveMany(_ request: Request, reply: ReplySlot) {
+        guard let params = request.params else {
+            return reply.fail(ErrorReply(.missingField, "append.many needs params with units", at: .params("")))
+        }
+        if let violation = parametersOfMany.validate(params) {
+            return reply.fail(ErrorReply(AppendFault(violation, at: "")))
+        }
+        let many: ManyUnits
+        do throws(AppendFault) { many = ManyUnits(reply: reply, wait: try AppendWait(params["wait"])) } catch {
+            return reply.fail(ErrorReply(error))
+        }
+        ConnectionState.of(request.connection).appendSubmitted()
+        var index = 0
+        if let units = params["units"] {
+            for unit in units.elements {
+                do throws(AppendFault) {
+                    try ManyUnits.checkMembers(of: unit)
+                    try enter(unit, of: request.connection, .part(of: many, index: index))
+                    many.entered()
+                } catch {
+                    many.refused(index, ErrorReply(error))
+                }
+                index += 1
+            }
+        }
+        if many.allRead() { settled(many) }
+    }
+
+    /// Reads a unit and queues it.
+    private func enter(_ params: JSONValue, of connection: Connection, _ answer: Answer) throws(AppendFault) {
+        let instant = turnInstant ?? now()
+        turnInstant = instant
         let unit = makeUnit()
         do throws(AppendFault) {
-            let terms = try build(unit, from: request)
+            let terms = try reader.read(params, into: unit, actor: connection.peer.uid, now: instant)
             lastToken += 1
-            ConnectionState.of(request.connection).appendSubmitted()
-            pending.append(Pending(token: lastToken, reply: reply, unit: unit, terms: terms))
+            pending.append(
+                Pending(token: lastToken, unit: unit, terms: terms, answer: answer, connection: connection))
             fresh.append(unit)
             if fresh.count >= Limits.unitsHandedOverMax { handOver() }
         } catch {
-            reply.fail(ErrorReply(error.name, error.message, at: .params(error.pointer)))
             recycle(unit)
+            throw error
         }
     }
 
@@ -106,45 +153,6 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private func recycle(_ unit: AppendUnit) {
         guard spareUnits.count < Limits.spareUnitsMax, unit.capacityBytes <= Limits.spareUnitBytesMax else { return }
         spareUnits.append(unit)
-    }
-
-    private func build(_ unit: AppendUnit, from request: Request) throws(AppendFault) -> Terms {
-        guard let params = request.params else {
-            throw AppendFault(.missingField, "", "append needs params with events")
-        }
-        if let violation = parameters.validate(params) { throw AppendFault(violation, at: "") }
-        let instant = turnInstant ?? now()
-        turnInstant = instant
-        var terms = Terms()
-        var expectations: JSONValue?
-        for member in params.members {
-            if member.name.equals("events") {
-                var index = 0
-                for event in member.value.elements {
-                    try intake.add(event, index: index, actor: request.peer.uid, now: instant, to: unit)
-                    index += 1
-                }
-            } else if member.name.equals("expect") {
-                expectations = member.value
-            } else if member.name.equals("wait") {
-                terms.wait = try AppendWait(member.value)
-            }
-        }
-        if case .projection(let name, _) = terms.wait, ReadModels.named(name) == nil {
-            throw AppendFault(.unknownProjection, "/wait/projection", "no read model is called \(name)")
-        }
-        if let expectations {
-            var index = 0
-            for expectation in expectations.elements {
-                guard let lead = expectation["lead"] else { continue }
-                unit.expect(
-                    stream: StreamKey(kind: LeadStreams.kind, subject: lead.utf8),
-                    try ExpectedVersion(expectation["version"], at: "/expect/\(index)"))
-                terms.expectedLeads.append(lead.string ?? "")
-                index += 1
-            }
-        }
-        return terms
     }
 
     /// All lines of this turn were received.
@@ -182,9 +190,9 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     /// A2.
     private func pauseConnections() {
-        for entry in pending.suffix(backlog.count) where !paused.contains(where: { $0 === entry.reply.connection }) {
-            entry.reply.connection.pauseReading()
-            paused.append(entry.reply.connection)
+        for entry in pending.suffix(backlog.count) where !paused.contains(where: { $0 === entry.connection }) {
+            entry.connection.pauseReading()
+            paused.append(entry.connection)
         }
     }
 
@@ -196,6 +204,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         guard !backlog.isEmpty else { return }
         backlog.removeFirst(log.submit(backlog))
         guard backlog.isEmpty else { return log.whenRoom(self) }
+        backlog = []
         let resumed = paused
         paused.removeAll(keepingCapacity: true)
         for connection in resumed { connection.resumeReading() }
@@ -213,38 +222,70 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         // A1.
         let entry = pending.removeFirst()
         precondition(entry.token == token, "outcomes come in the order of submission")
+        switch entry.answer {
+        case .reply(let reply):
+            answer(reply, entry, outcome)
+            ConnectionState.of(entry.connection).appendSettled()
+        case .part(let many, let index):
+            switch outcome {
+            case .appended(let receipt): many.stored(index, receipt, of: entry.unit, &instants)
+            case .wouldAppend: preconditionFailure("append.many has no dry run")
+            case .refused(let refusal):
+                many.refused(index, ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
+            case .unknown: many.refused(index, .outcomeUnknown)
+            }
+            if many.settledOne() { settled(many) }
+        }
+        recycle(entry.unit)
+    }
+
+    private func answer(_ reply: ReplySlot, _ entry: Pending, _ outcome: AppendOutcome) {
         switch outcome {
         case .appended(let receipt):
-            switch entry.terms.wait {
-            case .synced: entry.reply.succeed { $0.receipt(receipt, of: entry.unit) }
-            case .projection(let name, let milliseconds): wait(for: name, milliseconds, entry, receipt)
+            let bytesMax = receipt.textBytesMax(of: entry.unit)
+            let isDryRun = entry.terms.isDryRun
+            if entry.terms.wait == .synced {
+                return reply.succeed(bytesMax: bytesMax) {
+                    $0.receipt(receipt, of: entry.unit, isDryRun: isDryRun, &instants)
+                }
             }
+            // Written now, so that a unit that waits takes no more memory than its answer.
+            let text = [UInt8](unsafeUninitializedCapacity: bytesMax) { place, count in
+                guard let start = place.baseAddress else { return }
+                var text = TextCursor(start)
+                text.receipt(receipt, of: entry.unit, &instants)
+                count = UnsafeMutableRawPointer(start).distance(to: text.at)
+            }
+            answer(reply, text, entry.terms.wait, below: receipt.last.successor)
+        case .wouldAppend(let versions): reply.succeed { $0.dryRun(versions, of: entry.unit) }
         case .refused(let refusal):
-            entry.reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
-        case .unknown:
-            entry.reply.fail(ErrorReply(.outcomeUnknown, "the log's device failed while this was being stored"))
+            reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
+        case .unknown: reply.fail(.outcomeUnknown)
         }
-        ConnectionState.of(entry.reply.connection).appendSettled()
-        recycle(entry.unit)
+    }
+
+    /// Every unit of an `append.many` has its outcome.
+    private func settled(_ many: ManyUnits) {
+        let text = many.takeText()
+        let wait = many.last == nil ? .synced : many.wait
+        answer(many.reply, text, wait, below: many.last?.successor ?? .zero)
+        ConnectionState.of(many.reply.connection).appendSettled()
     }
 
     // MARK: Waiting for a read model
 
-    private func wait(for name: String, _ milliseconds: Int64, _ entry: Pending, _ receipt: AppendReceipt) {
-        let wanted = receipt.last.successor
-        // Written now, so that a unit that waits takes no more memory than its answer.
-        var writer = JSONWriter()
-        writer.receipt(receipt, of: entry.unit)
-        let (reply, bytes) = (entry.reply, writer.take())
-        ModelWait.begin(models, name, wanted, milliseconds, on: eventLoop) { isThere in
+    /// Answers with an object as text, now or when the read model that is waited for has all events below `position`.
+    private func answer(_ reply: ReplySlot, _ text: [UInt8], _ wait: AppendWait, below position: Position) {
+        guard case .projection(let name, let milliseconds) = wait else { return reply.succeed(raw: text) }
+        ModelWait.begin(models, name, position, milliseconds, on: eventLoop) { isThere in
             if isThere {
                 var result = JSONWriter()
                 result.beginObject()
-                bytes.dropFirst().dropLast().withUnsafeBytes { result.rawMembers($0) }
+                text.dropFirst().dropLast().withUnsafeBytes { result.rawMembers($0) }
                 result.key("projection")
                 result.beginObject()
                 result.member("name", name)
-                result.member("position", wanted.rawValue)
+                result.member("position", position.rawValue)
                 result.endObject()
                 result.endObject()
                 reply.succeed(raw: result.take())
@@ -253,7 +294,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
                     ErrorReply(
                         .deadlineExceeded,
                         "the events are stored, and the read model \(name) has not taken them in within \(milliseconds) ms",
-                        details: Array(#""appended":"#.utf8) + bytes))
+                        details: Array(#""appended":"#.utf8) + text))
             }
         }
     }

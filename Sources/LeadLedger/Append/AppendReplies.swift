@@ -6,51 +6,80 @@ import Projections
 
 // AppendReplies: what became of a unit, as it is answered.
 
-extension JSONWriter {
+extension AppendReceipt {
+    /// Bytes that `receipt` of a text takes at most: names, numbers and a leaf of 44 for each event, and its subject, of which
+    /// each byte may be escaped.
+    func textBytesMax(of unit: AppendUnit) -> Int {
+        var bytes = 224
+        for index in events.indices { bytes += 160 + 6 * unit.subject(ofEvent: index).count }
+        return bytes
+    }
+}
+
+extension TextCursor {
     /// The result of `append`. See the article on the wire.
     ///
-    /// - Parameter model: the read model that was waited for, and the position below which it has all events.
+    /// - Parameter instants: keeps the text of the recorded time, which all events of a commit share.
     mutating func receipt(
-        _ receipt: AppendReceipt, of unit: AppendUnit, in model: (name: String, position: Position)? = nil
+        _ receipt: AppendReceipt, of unit: AppendUnit, isDryRun: Bool = false, _ instants: inout InstantEncoder
     ) {
+        literal(isDryRun ? #"{"dry_run":true,"first":"# : #"{"first":"#)
+        digits(receipt.first.rawValue)
+        literal(#","last":"#)
+        digits(receipt.last.rawValue)
+        literal(#","events":["#)
+        for index in receipt.events.indices {
+            let event = receipt.events[index]
+            literal(index == 0 ? #"{"position":"# : #",{"position":"#)
+            digits(event.position.rawValue)
+            literal(#","stream":"lead","subject":""#)
+            escaped(unit.subject(ofEvent: index))
+            literal(#"","version":"#)
+            digits(event.version.rawValue)
+            literal(#","leaf":""#)
+            event.leaf.withBytes { base64($0) }
+            literal(#""}"#)
+        }
+        literal(#"],"recordedtime":""#)
+        at += instants.write(receipt.recordedAt, to: at)
+        literal(receipt.isDuplicate ? #"","duplicate":true"# : #"","duplicate":false"#)
+        literal(#","durability":"synced"}"#)
+    }
+}
+
+extension JSONWriter {
+    /// What a dry run says of a unit that would be stored.
+    mutating func dryRun(_ versions: [StreamVersion], of unit: AppendUnit) {
         beginObject()
-        key("first")
-        integer(receipt.first.rawValue)
-        key("last")
-        integer(receipt.last.rawValue)
+        key("dry_run")
+        bool(true)
         key("events")
         beginArray()
-        for (index, event) in receipt.events.enumerated() {
+        for (index, version) in versions.enumerated() {
             beginObject()
-            key("position")
-            integer(event.position.rawValue)
             key("stream")
             raw("\"lead\"" as StaticString)
             key("subject")
             string(utf8: unit.subject(ofEvent: index))
             key("version")
-            integer(event.version.rawValue)
-            key("leaf")
-            event.leaf.withBytes { base64($0) }
+            integer(version.rawValue)
             endObject()
         }
         endArray()
-        key("recordedtime")
-        instant(Instant(microseconds: receipt.recordedAt))
         key("duplicate")
-        bool(receipt.isDuplicate)
-        key("durability")
-        raw("\"synced\"" as StaticString)
+        bool(false)
         endObject()
     }
 
     /// A string of base64, padded.
     mutating func base64(_ bytes: UnsafeRawBufferPointer) {
-        withUnsafeTemporaryAllocation(byteCount: Base64.encodedCount(of: bytes.count) + 2, alignment: 1) { text in
-            text[0] = UInt8(ascii: "\"")
-            text[text.count - 1] = UInt8(ascii: "\"")
-            Base64.encode(bytes, to: UnsafeMutableRawBufferPointer(rebasing: text[1..<text.count - 1]))
-            raw(UnsafeRawBufferPointer(text))
+        withUnsafeTemporaryAllocation(byteCount: Base64.encodedCount(of: bytes.count) + 2, alignment: 1) { place in
+            guard let start = place.baseAddress else { return }
+            var text = TextCursor(start)
+            text.literal("\"")
+            text.base64(bytes)
+            text.literal("\"")
+            raw(UnsafeRawBufferPointer(place))
         }
     }
 

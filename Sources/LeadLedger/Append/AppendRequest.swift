@@ -1,8 +1,69 @@
 import Control
 import JSON
+import Leads
 import Ledger
+import Projections
 
-// AppendRequest: what stands in the parameters of `append` besides the events.
+// AppendRequest: the parameters of `append`, and of one unit of `append.many`, become a unit and its terms.
+
+/// What a request asks for besides its events.
+struct AppendTerms {
+    var wait = AppendWait.synced
+    var isDryRun = false
+    /// The leads of `expect`, in its order.
+    var expectedLeads: [String] = []
+}
+
+/// Checks what a request says and encodes it. The same for every way in.
+struct UnitReader {
+    let intake: EventIntake
+    /// The schema of `append`'s parameters.
+    let parameters: JSONSchema
+
+    /// Fills `unit` from an object with `events`, `expect`, `wait` and `dry_run`.
+    ///
+    /// - Parameter actor: the peer's uid.
+    /// - Parameter instant: the daemon's clock, microseconds since 1970.
+    func read(
+        _ params: JSONValue, into unit: AppendUnit, actor: UInt32, now instant: Int64
+    ) throws(AppendFault) -> AppendTerms {
+        if let violation = parameters.validate(params) { throw AppendFault(violation, at: "") }
+        var terms = AppendTerms()
+        var expectations: JSONValue?
+        for member in params.members {
+            if member.name.equals("events") {
+                var index = 0
+                for event in member.value.elements {
+                    try intake.add(event, index: index, actor: actor, now: instant, to: unit)
+                    index += 1
+                }
+            } else if member.name.equals("expect") {
+                expectations = member.value
+            } else if member.name.equals("wait") {
+                terms.wait = try AppendWait(member.value)
+            } else if member.name.equals("dry_run") {
+                terms.isDryRun = member.value.boolean == true
+            }
+        }
+        if let expectations {
+            var index = 0
+            for expectation in expectations.elements {
+                guard let lead = expectation["lead"] else { continue }
+                unit.expect(
+                    stream: StreamKey(kind: LeadStreams.kind, subject: lead.utf8),
+                    try ExpectedVersion(expectation["version"], at: "/expect/\(index)"))
+                terms.expectedLeads.append(lead.string ?? "")
+                index += 1
+            }
+        }
+        guard terms.isDryRun else { return terms }
+        guard terms.wait == .synced else {
+            throw AppendFault(.invalidValue, "/wait", "a dry run stores nothing that a read model could have")
+        }
+        unit.makeDryRun()
+        return terms
+    }
+}
 
 /// When an append is answered.
 enum AppendWait: Equatable, Sendable {
@@ -40,6 +101,9 @@ enum AppendWait: Equatable, Sendable {
             }
         }
         guard let name else { throw AppendFault(.missingField, "/wait", "projection is required") }
+        guard ReadModels.named(name) != nil else {
+            throw AppendFault(.unknownProjection, "/wait/projection", "no read model is called \(name)")
+        }
         self = .projection(name, milliseconds: milliseconds)
     }
 }

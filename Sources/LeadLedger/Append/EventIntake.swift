@@ -148,7 +148,8 @@ private struct Envelope {
     var type, subject, source, id, data, time, backfill, correlation, causation, traceparent: JSONValue?
 
     init(_ event: JSONValue) {
-        for (name, value) in event.members.lazy.map({ ($0.name.utf8, $0.value) }) {
+        for member in event.members {
+            let (name, value) = (member.name.utf8, member.value)
             // The lengths differ enough that most comparisons end at the first test.
             if name.equals("data" as StaticString) {
                 data = value
