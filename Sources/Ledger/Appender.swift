@@ -95,13 +95,20 @@ final class Appender: @unchecked Sendable {
         space = SpaceAhead(environment: log.environment, step: configuration.spaceStepBytes)
     }
 
-    func start() throws(LedgerError) { thread = try .start("appender") { self.run() } }
+    func start() throws(LedgerError) {
+        try space.startWriting()
+        do throws(LedgerError) { thread = try .start("appender") { self.run() } } catch {
+            space.stop()
+            throw error
+        }
+    }
 
     /// Appends what waits, then ends the thread.
     func stop() {
         queue.close()
         thread?.join()
         thread = nil
+        space.stop()
     }
 
     /// Gives its reader back. After `stop()`.
