@@ -109,7 +109,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
                 terms.wait = try AppendWait(member.value)
             }
         }
-        if case .projection(let name, _) = terms.wait, ReadModels.named(name) == nil {
+        if case .projection(let name, _) = terms.wait, !models.hasModel(name) {
             throw AppendFault(.unknownProjection, "/wait/projection", "no read model is called \(name)")
         }
         if let expectations {
