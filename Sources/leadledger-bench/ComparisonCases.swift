@@ -160,7 +160,7 @@ private final class OneCase: ComparisonCase {
 // MARK: - Many leads, for a long time
 
 /// A pipelined load over all leads of the filled ledger, sustained, and how its latency goes.
-private struct Sustained {
+struct Sustained {
     /// Growth from the first third of the run to the last that counts as none. By taste: more than slices of a quiet run
     /// differ, less than anything that grows with the log.
     static let growthMax = 1.25
@@ -396,6 +396,6 @@ private final class ReplayCase: ComparisonCase {
     }
 }
 
-private func milliseconds(_ latency: LatencyHistogram, perThousand: UInt64) -> Double {
+func milliseconds(_ latency: LatencyHistogram, perThousand: UInt64) -> Double {
     Double(latency.percentile(perThousand: perThousand)) / 1e6
 }

@@ -38,15 +38,21 @@ struct RedisServer {
 
 /// A connection for one request at a time.
 final class RedisClient {
-    private let process: DaemonProcess
+    /// Nil for a test that is the server itself.
+    private let process: DaemonProcess?
     private let descriptor: Int32
     private let input: UnsafeMutableRawBufferPointer
     private var start = 0
     private var end = 0
 
-    init(_ process: DaemonProcess) throws(BenchError) {
+    convenience init(_ process: DaemonProcess) throws(BenchError) {
+        self.init(descriptor: try process.connect(), process)
+    }
+
+    /// Takes over `descriptor`.
+    init(descriptor: Int32, _ process: DaemonProcess? = nil) {
         self.process = process
-        descriptor = try process.connect()
+        self.descriptor = descriptor
         input = .allocate(byteCount: 1 << 20, alignment: 16)
     }
 
@@ -151,7 +157,7 @@ final class RedisClient {
             }
             if count == 0 { throw BenchError("Redis closed the connection") }
             guard code == EINTR else { throw .system("read from Redis") }
-            try process.checkIsRunning()
+            try process?.checkIsRunning()
         }
     }
 
