@@ -100,7 +100,9 @@ struct ComparisonReport {
                 return reason == lastReason ? "\(place): for the same reason" : "\(place): \(reason)"
             case .short:
                 if let ratio = row.ratio, let measured = row.measuredRatio, measured < ratio {
-                    return "\(place): \(fixed(measured, 2)) x, and \(fixed(ratio, 2)) x is asked"
+                    // Rounded down, or what is short by a hair would read as if it were met.
+                    let shown = (measured * 1_000).rounded(.down) / 1_000
+                    return "\(place): \(fixed(shown, 3)) x, and \(fixed(ratio, 2)) x is asked"
                 }
                 return "\(place): \(Self.figure(row.ours.median, row.unit)), and \(Self.bound(row)) is asked"
             }

@@ -45,11 +45,18 @@ import Testing
             title: ["machine"], rows: [row([50], [100]), row([200], [100]), first, first], notes: [])
         #expect(
             report.failures == [
-                "burst, against Redis: 0.50 x, and 1.30 x is asked",
+                "burst, against Redis: 0.500 x, and 1.30 x is asked",
                 "burst, against Redis: no method is called append.many", "burst, against Redis: for the same reason",
             ])
-        #expect(report.text.contains("Falls short:\n- burst, against Redis: 0.50 x"))
-        #expect(report.markdown.contains("Falls short:\n- burst, against Redis: 0.50 x"))
+        #expect(report.text.contains("Falls short:\n- burst, against Redis: 0.500 x"))
+        #expect(report.markdown.contains("Falls short:\n- burst, against Redis: 0.500 x"))
+    }
+
+    @Test func `a ratio that is short by a hair does not read as if it were met`() {
+        #expect(
+            ComparisonReport(title: [], rows: [row([12_999.9], [10_000])], notes: []).failures == [
+                "burst, against Redis: 1.299 x, and 1.30 x is asked"
+            ])
     }
 
     @Test func `a firm bound that is missed is named with its figure`() {
