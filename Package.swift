@@ -118,7 +118,8 @@ let package = Package(
             name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas"],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
+            name: "LeadLedgerBenchTests",
+            dependencies: ["leadledger-bench", "Leads", "Ledger", "LMDB", "JSON", "Schemas"],
             swiftSettings: houseStyle),
 
         // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.

@@ -12,6 +12,8 @@ package struct Configuration: Sendable, Equatable {
     package var dataDirectory: String
     /// The Unix socket's path; `DATA/ledger.sock` unless told otherwise.
     package var socketPath: String
+    /// Whether read models follow the log. Without, appending and reading the log are all that the daemon does.
+    package var hasModels = true
     /// Allows tmpfs and small allocation steps, for tests.
     package var isTest = false
 
@@ -57,6 +59,7 @@ extension Configuration {
 
     var projections: ProjectionConfiguration {
         var projections = ProjectionConfiguration()
+        projections.hasModels = hasModels
         projections.mapBytes = Int(cacheMapBytes)
         projections.spaceStepBytes = Int(allocationStepBytes)
         projections.commitEvents = modelCommitEvents

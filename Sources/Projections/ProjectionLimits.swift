@@ -26,6 +26,8 @@ package struct ProjectionConfiguration: Sendable {
     package var commitEvents = ProjectionLimits.commitEventsMax
     /// ... or when the oldest of them has waited so long, or at once when somebody waits.
     package var commitInterval: Duration = .milliseconds(200)
+    /// Whether there are read models at all. Without, what is in `DATA/models` stays as it is, to be gone on with another time.
+    package var hasModels = true
     package var mayUseTmpfs = false
     /// Another boot id than the system's, for tests of the STATE rule.
     package var bootID: String?

@@ -34,7 +34,7 @@ package final class ReadModelSet: Sendable {
         } catch { throw ProjectionError(error) }
 
         var models: [ReadModel] = []
-        for type in ReadModels.all {
+        for type in configuration.hasModels ? ReadModels.all : [] {
             models.append(
                 try ReadModel(type, in: path, source: source, configuration: configuration, actives: actives))
         }
@@ -81,9 +81,13 @@ package final class ReadModelSet: Sendable {
         for model in models { model.close() }
     }
 
+    package func hasModel(_ name: String) -> Bool { models.contains { $0.type.name == name } }
+
     private func model(_ name: String) throws(ProjectionError) -> ReadModel {
         guard let model = models.first(where: { $0.type.name == name }) else {
-            throw ProjectionError(.unknownModel, "no read model is called \(name)")
+            throw ProjectionError(
+                .unknownModel,
+                models.isEmpty ? "this daemon runs without read models" : "no read model is called \(name)")
         }
         return model
     }

@@ -1,42 +1,55 @@
 import Glibc
 
-/// A daemon that the benchmark started: a process of its own on a directory of its own, ended by its process id.
+/// A daemon that the benchmark started, ours or a peer's: a process of its own on a directory of its own, ended by its
+/// process id.
 final class DaemonProcess {
     /// How long a start or a stop may take before it counts as failed. By taste, far above what is promised.
     private static let patienceMilliseconds = 120_000
 
+    /// As messages call it.
+    let name: String
     let pid: pid_t
     let memory: MemoryWatch
     /// Just before the process was made.
     let startedAt: UInt64
-    private let socketPath: String
+    let socketPath: String
     private let logPath: String
     private var isRunning = true
 
-    /// Starts `executable` on `directory`/data; what it says goes to `directory`/daemon.log.
-    static func start(_ executable: String, in directory: String) throws(BenchError) -> DaemonProcess {
-        guard access(executable, X_OK) == 0 else {
-            throw BenchError("no daemon at \(executable); build it, or name one with --daemon")
-        }
-        let logPath = directory + "/daemon.log"
+    /// Starts `executable`, a leadledgerd, on `directory`/data; what it says goes to `directory`/daemon.log.
+    static func start(
+        _ executable: String, in directory: String, withModels: Bool = true
+    ) throws(BenchError) -> DaemonProcess {
         let socketPath = directory + "/ledger.sock"
+        var words = [executable, "--data", directory + "/data", "--socket", socketPath]
+        if !withModels { words.append("--without-models") }
+        return try spawn("the daemon", words, socketPath: socketPath, logPath: directory + "/daemon.log")
+    }
+
+    /// Starts the program and arguments `words`, which is to listen on `socketPath`; what it says goes to `logPath`.
+    static func spawn(
+        _ name: String, _ words: [String], socketPath: String, logPath: String
+    ) throws(BenchError) -> DaemonProcess {
+        let executable = words[0]
+        guard access(executable, X_OK) == 0 else { throw BenchError("no program for \(name) at \(executable)") }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_addopen(&actions, 1, logPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        let words = [executable, "--data", directory + "/data", "--socket", socketPath]
         let arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var pid: pid_t = 0
         let startedAt = monotonicNanoseconds()
         let code = posix_spawn(&pid, executable, &actions, nil, arguments, environ)
         guard code == 0 else { throw BenchError("cannot start \(executable): \(String(cString: strerror(code)))") }
-        return DaemonProcess(pid: pid, startedAt: startedAt, socketPath: socketPath, logPath: logPath)
+        return DaemonProcess(
+            name: name, pid: pid, startedAt: startedAt, socketPath: socketPath, logPath: logPath)
     }
 
-    private init(pid: pid_t, startedAt: UInt64, socketPath: String, logPath: String) {
+    private init(name: String, pid: pid_t, startedAt: UInt64, socketPath: String, logPath: String) {
+        self.name = name
         self.pid = pid
         self.startedAt = startedAt
         self.socketPath = socketPath
@@ -62,14 +75,14 @@ final class DaemonProcess {
             try memory.sampleIfDue(now: monotonicNanoseconds())
             try pause(milliseconds: 1)
         }
-        throw BenchError("the daemon does not listen on \(socketPath) after \(Self.patienceMilliseconds / 1_000) s")
+        throw BenchError("\(name) does not listen on \(socketPath) after \(Self.patienceMilliseconds / 1_000) s")
     }
 
     func checkIsRunning() throws(BenchError) {
         var status: Int32 = 0
         guard isRunning, waitpid(pid, &status, WNOHANG) == pid else { return }
         isRunning = false
-        throw BenchError("the daemon ended by itself: \(describe(status)); \(lastWords())")
+        throw BenchError("\(name) ended by itself: \(describe(status)); \(lastWords())")
     }
 
     /// SIGTERM, and the daemon has to end with exit code 0.
@@ -81,13 +94,13 @@ final class DaemonProcess {
             if ended == pid {
                 isRunning = false
                 guard status == 0 else {
-                    throw BenchError("the daemon was to stop and ended with \(describe(status)); \(lastWords())")
+                    throw BenchError("\(name) was to stop and ended with \(describe(status)); \(lastWords())")
                 }
                 return
             }
             usleep(1_000)
         }
-        throw BenchError("the daemon does not stop after SIGTERM; \(lastWords())")
+        throw BenchError("\(name) does not stop after SIGTERM; \(lastWords())")
     }
 
     /// SIGKILL: as if it had crashed.
@@ -97,7 +110,7 @@ final class DaemonProcess {
         guard waitpid(pid, &status, 0) == pid else { throw .system("waitpid") }
         isRunning = false
         guard status & 0x7F == SIGKILL else {
-            throw BenchError("the daemon was to be killed and had ended with \(describe(status)); \(lastWords())")
+            throw BenchError("\(name) was to be killed and had ended with \(describe(status)); \(lastWords())")
         }
     }
 

@@ -1,10 +1,21 @@
 import Glibc
 
-// EventStream: the load, as a pure function of its seed. An event picks one of the stream's leads, all equally likely; the
-// first event of a lead captures it, every later one is a touch. So no event is refused, whatever else is in the ledger.
+// EventStream: the load, as a pure function of its seed. An event picks one of the stream's leads, all equally likely unless
+// told otherwise; the first event of a lead captures it, every later one is a touch. So no event is refused, whatever else is
+// in the ledger.
 
 /// The events of one connection. Connections share no leads, since nothing orders what two of them send.
 struct EventStream {
+    /// Which lead an event is about.
+    enum Pick {
+        /// Any, all equally likely; the first event of each captures it.
+        case uniform
+        /// Each in turn, and so each captured once, in as many events as there are leads.
+        case inTurn
+        /// Any, all equally likely, and all captured before: touches alone.
+        case captured
+    }
+
     /// What the next event is.
     struct Draw: Equatable {
         /// Counts the stream's events; it is in the request id and the event id.
@@ -19,23 +30,33 @@ struct EventStream {
     private let leads: UInt64
     private var random: RandomBits
     private var captured: [UInt64]
-    private var number = EventTemplate.firstNumber
+    private let pick: Pick
+    /// The number of the first event. Two streams on one ledger that share leads need to be far apart in it.
+    let firstNumber: UInt64
+    private var number: UInt64
 
     /// The stream of connection `member` of `members`, which has the leads `member`, `member + members`, ... below `leads`.
-    init(templates: EventTemplates, seed: UInt64, leads: Int, member: Int = 0, of members: Int = 1) {
+    init(
+        templates: EventTemplates, seed: UInt64, leads: Int, member: Int = 0, of members: Int = 1,
+        pick: Pick = .uniform, firstNumber: UInt64 = EventTemplate.firstNumber
+    ) {
         precondition(member < members && leads >= members)
         self.templates = templates
         self.member = UInt64(member)
         self.members = UInt64(members)
         self.leads = UInt64((leads - member + members - 1) / members)
         random = RandomBits(state: seed &+ UInt64(member) &* 0x5851_F42D_4C95_7F2D)
-        captured = Array(repeating: 0, count: Int(self.leads / 64) + 1)
+        captured = Array(repeating: pick == .captured ? .max : 0, count: Int(self.leads / 64) + 1)
+        self.pick = pick
+        self.firstNumber = firstNumber
+        number = firstNumber
     }
 
     mutating func next() -> Draw {
         let bits = random.next()
         // The high half of a product picks without a division, and without a bias that matters for 2^20 of 2^61.
-        let own = (bits >> 3).multipliedFullWidth(by: leads << 3).high
+        let own =
+            pick == .inTurn ? (number - firstNumber) % leads : (bits >> 3).multipliedFullWidth(by: leads << 3).high
         let word = Int(own / 64)
         let bit = UInt64(1) << (own % 64)
         let isCapture = captured[word] & bit == 0
@@ -57,15 +78,34 @@ struct EventStream {
         storeInstant(draw.number - EventTemplate.firstNumber, at: target + template.timeOffset)
     }
 
+    /// Writes the JSON of the next event alone, `EventTemplate.eventBytes` bytes.
+    mutating func writeEvent(to target: UnsafeMutableRawPointer) {
+        let draw = next()
+        let template = templates.all[draw.template]
+        let start = template.event.lowerBound
+        template.line.withUnsafeBytes {
+            target.copyMemory(from: $0.baseAddress! + start, byteCount: EventTemplate.eventBytes)
+        }
+        storeDigits(draw.number, at: target + (template.eventIDOffset - start))
+        storeDigits(draw.lead, at: target + (template.subjectOffset - start))
+        storeInstant(draw.number - EventTemplate.firstNumber, at: target + (template.timeOffset - start))
+    }
+
     /// Writes the record of the next event, at most `templates.recordBytesMax` bytes, as it lies in a log at `position`.
     mutating func writeRecord(to target: UnsafeMutableRawPointer, position: UInt64) -> Int {
+        writeRecordAndTellLead(to: target, position: position).byteCount
+    }
+
+    mutating func writeRecordAndTellLead(
+        to target: UnsafeMutableRawPointer, position: UInt64
+    ) -> (byteCount: Int, lead: UInt64) {
         let draw = next()
         let template = templates.all[draw.template]
         template.record.withUnsafeBytes { target.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
         storeDigits(draw.number, at: target + template.recordEventIDOffset)
         storeDigits(draw.lead, at: target + template.recordSubjectOffset)
         (target + template.record.count - 32).storeBytes(of: position.bigEndian, as: UInt64.self)
-        return template.record.count
+        return (template.record.count, draw.lead)
     }
 }
 

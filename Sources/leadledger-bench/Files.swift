@@ -4,11 +4,16 @@ import Glibc
 struct ScratchDirectory {
     let path: String
 
-    /// Makes one in `parent`, which has to be there. On a real disk: the daemon refuses tmpfs.
+    /// Makes one in `parent`, which has to be there. On a real disk: the daemon refuses tmpfs. Its path is absolute.
     init(in parent: String) throws(BenchError) {
+        guard let absolute = realpath(parent, nil) else { throw .system("find \(parent)") }
+        defer { free(absolute) }
+        let parent = String(cString: absolute)
         var template = Array((parent + "/leadledger-bench.XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else { throw .system("a directory in \(parent)") }
         path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // Others may pass through, no more: PostgreSQL runs as a user of its own.
+        guard chmod(path, 0o711) == 0 else { throw .system("chmod \(path)") }
     }
 
     /// What cannot be removed is left and named.
@@ -51,6 +56,51 @@ private func walk(
         if isDirectory { try walk(path, visit) }
         try visit(path, isDirectory, UInt64(status.st_blocks) * 512)
     }
+}
+
+/// The names of what is in a directory.
+func names(in folder: String) throws(BenchError) -> [String] {
+    guard let handle = opendir(folder) else { throw .system("read \(folder)") }
+    defer { closedir(handle) }
+    var found: [String] = []
+    while let entry = readdir(handle) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        if name != ".", name != ".." { found.append(name) }
+    }
+    return found.sorted()
+}
+
+/// Writes a file anew.
+func writeText(_ text: String, to path: String) throws(BenchError) {
+    guard let file = fopen(path, "we") else { throw .system("write \(path)") }
+    let bytes = Array(text.utf8)
+    let count = fwrite(bytes, 1, bytes.count, file)
+    guard fclose(file) == 0, count == bytes.count else { throw .system("write \(path)") }
+}
+
+/// Copies a file, and returns when the copy is on the disk: what is measured next must not wait for it.
+func copyFile(_ source: String, to target: String) throws(BenchError) {
+    let input = open(source, O_RDONLY | O_CLOEXEC)
+    guard input >= 0 else { throw .system("read \(source)") }
+    defer { close(input) }
+    let output = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+    guard output >= 0 else { throw .system("make \(target)") }
+    defer { close(output) }
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4_096)
+    defer { chunk.deallocate() }
+    while true {
+        let count = read(input, chunk.baseAddress!, chunk.count)
+        guard count >= 0 else { throw .system("read \(source)") }
+        if count == 0 { break }
+        var start = 0
+        while start < count {
+            let written = write(output, chunk.baseAddress! + start, count - start)
+            guard written > 0 else { throw .system("write \(target)") }
+            start += written
+        }
+        try Interruption.check()
+    }
+    guard fsync(output) == 0 else { throw .system("sync \(target)") }
 }
 
 /// The whole text of a small file.

@@ -45,7 +45,7 @@ struct GrowthBenchmark: ParsableCommand {
         var load = common.load(tag: "g", events: events)
         // A log may grow faster than its index for longer than the daemon's memory allows; it then says so, and how long to wait.
         load.obeysBusy = true
-        growth.load = try LoadDriver(daemon: first).run(load, markEvery: slice) {
+        growth.load = try LoadDriver(daemon: first).run(load, .init(markEvery: slice)) {
             (result) throws(BenchError) in
             let end = result.marks.last ?? 0
             tell(

@@ -22,6 +22,13 @@ struct LatencyHistogram {
         largest = max(largest, value)
     }
 
+    /// Takes in all that `other` has counted.
+    mutating func merge(_ other: LatencyHistogram) {
+        for (bucket, amount) in other.buckets.enumerated() { buckets[bucket] += amount }
+        count += other.count
+        largest = max(largest, other.largest)
+    }
+
     /// The smallest value that at least `perThousand` thousandths of all values do not exceed (nearest rank); 0 for none.
     func percentile(perThousand: UInt64) -> UInt64 {
         precondition(perThousand <= 1_000)

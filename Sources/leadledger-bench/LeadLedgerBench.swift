@@ -8,8 +8,12 @@ struct LeadLedgerBench: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "leadledger-bench",
         abstract: "Measures leadledgerd on this machine.",
-        discussion: "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message and no figures.",
-        subcommands: [AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self])
+        discussion:
+            "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message; then there are no figures, but "
+            + "for `compare`, which prints those it has and says which fell short.",
+        subcommands: [
+            CompareBenchmark.self, AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self, BareBenchmark.self,
+        ])
 }
 
 /// What all benchmarks are told.

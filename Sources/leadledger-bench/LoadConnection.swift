@@ -1,6 +1,27 @@
 import Glibc
 import JSON
 
+/// What the driver needs of a connection, whatever it speaks.
+protocol LoadConnecting: AnyObject {
+    var descriptor: Int32 { get }
+    /// Events that have their final reply.
+    var answered: Int { get }
+    var isDone: Bool { get }
+    /// Whether requests wait for room in the socket.
+    var wantsToWrite: Bool { get }
+    /// Whether it waits to send refused requests again.
+    var isWaiting: Bool { get }
+    var errorCount: Int { get }
+    var firstError: String? { get }
+    /// Replies that asked to come again, and were obeyed.
+    var busyCount: Int { get }
+
+    func send() throws(BenchError)
+    func receive(into histogram: inout LatencyHistogram) throws(BenchError)
+    /// Makes no more requests; it is done when those made are answered.
+    func finish()
+}
+
 /// One connection of a load: it keeps up to `inFlightMax` requests unanswered and times each from send to reply.
 ///
 /// A good reply is recognised by its first bytes and not looked at further; replies come in the order of the requests, so
@@ -12,11 +33,11 @@ import JSON
 ///
 /// Where it obeys `busy`, a refused request is sent again: nothing more is sent until all in flight are answered, then the
 /// refused ones go first and in their order, since a later event may need an earlier one.
-final class LoadConnection {
+final class LoadConnection: LoadConnecting {
     let descriptor: Int32
     private var stream: EventStream
     private let inFlightMax: Int
-    private let total: Int
+    private var total: Int
     private let obeysBusy: Bool
 
     /// Requests sent and replies read, those sent again included.
@@ -73,6 +94,9 @@ final class LoadConnection {
     }
 
     var isDone: Bool { answered == total }
+
+    func finish() { total = made }
+
     /// Whether requests wait for room in the socket.
     var wantsToWrite: Bool { outputEnd > outputStart }
     /// Whether it waits to send refused requests again.
@@ -89,7 +113,7 @@ final class LoadConnection {
             if refusedIDs.isEmpty {
                 while made < total, sent - replied < inFlightMax {
                     stream.writeLine(to: output + outputEnd)
-                    ids[sent % inFlightMax] = EventTemplate.firstNumber + UInt64(made)
+                    ids[sent % inFlightMax] = stream.firstNumber + UInt64(made)
                     outputEnd += lineBytes
                     made += 1
                     sent += 1

@@ -33,7 +33,7 @@ struct ReplayBenchmark: ParsableCommand {
         for number in 1...runs {
             tell("run \(number) of \(runs): reading")
             daemon.memory.forget()
-            try replay.add(read(from: daemon), events: events)
+            try replay.add(Self.read(from: daemon, events: events), events: events)
             replay.peakBytes = max(replay.peakBytes, daemon.memory.peakBytes)
         }
         try daemon.stop()
@@ -41,7 +41,7 @@ struct ReplayBenchmark: ParsableCommand {
     }
 
     /// Reads from position 0 until `log.caught_up`, and checks that every position came, once and in order.
-    private func read(from daemon: DaemonProcess) throws(BenchError) -> ReplayResult {
+    static func read(from daemon: DaemonProcess, events: Int) throws(BenchError) -> ReplayResult {
         let reader = try ReplayReader(daemon)
         var result = ReplayResult()
         let daemonBefore = try daemon.processorNanoseconds()
@@ -90,7 +90,7 @@ struct ReplayBenchmark: ParsableCommand {
     }
 }
 
-private struct ReplayResult {
+struct ReplayResult {
     var nanoseconds: UInt64 = 0
     var bytes = 0
     var clientShare = 0.0

@@ -55,7 +55,11 @@ struct TextTable {
 
     init(_ header: String...) { rows = [header] }
 
-    mutating func add(_ cells: String...) {
+    init(_ header: [String]) { rows = [header] }
+
+    mutating func add(_ cells: String...) { add(cells) }
+
+    mutating func add(_ cells: [String]) {
         precondition(cells.count == rows[0].count)
         rows.append(cells)
     }

@@ -15,11 +15,17 @@ struct Serve: ParsableCommand {
     var socket: String?
     @Option(help: "A YAML file of settings.")
     var config: String?
+    @Flag(
+        help:
+            "Run no read models: for bulk loads and measuring. What there is of them stays, and catches up another time."
+    )
+    var withoutModels = false
     @Flag(help: "Allow tmpfs and allocate in small steps: for tests, never for leads that matter.")
     var test = false
 
     func run() throws {
         var configuration = Configuration(dataDirectory: data, socketPath: socket, isTest: test)
+        configuration.hasModels = !withoutModels
         if let config {
             do { try configuration.apply(yaml: try readFile(config), path: config) } catch {
                 complain("\(error)")

@@ -160,4 +160,41 @@ import Testing
             }
         }
     }
+
+    @Test
+    func `in turn every lead is captured once, and over captured leads all are touches with numbers of their own`() {
+        var leads: Set<UInt64> = []
+        var numbers: Set<UInt64> = []
+        for member in 0..<3 {
+            var stream = EventStream(
+                templates: templates, seed: 1, leads: 100, member: member, of: 3, pick: .inTurn)
+            for _ in 0..<(member == 0 ? 34 : 33) {
+                let draw = stream.next()
+                #expect(draw.template < EventTemplates.variants)
+                #expect(leads.insert(draw.lead).inserted)
+                numbers.insert(draw.number)
+            }
+        }
+        #expect(leads == Set(0..<100))
+        var touches = EventStream(
+            templates: templates, seed: 1, leads: 100, pick: .captured, firstNumber: 2 * EventTemplate.firstNumber)
+        for _ in 0..<500 {
+            let draw = touches.next()
+            #expect(draw.template >= EventTemplates.variants)
+            #expect(leads.contains(draw.lead))
+            #expect(numbers.insert(draw.number).inserted)
+        }
+    }
+
+    @Test func `an event alone has the bytes that it has in its request`() {
+        var alone = EventStream(templates: templates, seed: 5, leads: 50)
+        for line in lines(of: alone, count: 200) {
+            let event = [UInt8](unsafeUninitializedCapacity: EventTemplate.eventBytes) { buffer, count in
+                alone.writeEvent(to: UnsafeMutableRawPointer(buffer.baseAddress!))
+                count = EventTemplate.eventBytes
+            }
+            let start = templates.all[0].event.lowerBound
+            #expect(Array(line[start..<start + EventTemplate.eventBytes]) == event)
+        }
+    }
 }

@@ -59,4 +59,19 @@ import Testing
     @Test func `no values give 0`() {
         #expect(LatencyHistogram().percentile(perThousand: 999) == 0)
     }
+
+    @Test func `two histograms merged are one that has seen all`() {
+        var whole = LatencyHistogram()
+        var parts = [LatencyHistogram(), LatencyHistogram()]
+        for value in 0..<2_000 as Range<UInt64> {
+            whole.record(nanoseconds: value * value)
+            parts[Int(value % 2)].record(nanoseconds: value * value)
+        }
+        parts[0].merge(parts[1])
+        #expect(parts[0].count == whole.count)
+        #expect(parts[0].largest == whole.largest)
+        for part: UInt64 in [1, 500, 990, 1_000] {
+            #expect(parts[0].percentile(perThousand: part) == whole.percentile(perThousand: part))
+        }
+    }
 }

@@ -135,4 +135,16 @@ private struct Conversation {
         #expect(throws: BenchError.self) { try closed.connection.receive(into: &closed.latency) }
         close(conversation.far)
     }
+
+    @Test func `a load that is over is done when what was sent is answered`() throws {
+        var conversation = try Conversation(events: 100, inFlight: 2)
+        defer { close(conversation.far) }
+        try conversation.connection.send()
+        conversation.connection.finish()
+        #expect(!conversation.connection.isDone)
+        try conversation.answer(result(0) + result(1))
+        try conversation.connection.send()
+        #expect(conversation.takeRequests() == 2)
+        #expect(conversation.connection.isDone)
+    }
 }

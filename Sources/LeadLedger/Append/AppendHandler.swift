@@ -63,7 +63,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     ) throws(LedgerError) {
         self.log = log
         self.models = models
-        reader = UnitReader(intake: EventIntake(schemas: schemas), parameters: parameters)
+        reader = UnitReader(intake: EventIntake(schemas: schemas), models: models, parameters: parameters)
         self.parametersOfMany = parametersOfMany
         self.eventLoop = eventLoop
         self.now = now
@@ -103,7 +103,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             return reply.fail(ErrorReply(AppendFault(violation, at: "")))
         }
         let many: ManyUnits
-        do throws(AppendFault) { many = ManyUnits(reply: reply, wait: try AppendWait(params["wait"])) } catch {
+        do throws(AppendFault) { many = ManyUnits(reply: reply, wait: try AppendWait(params["wait"], models)) } catch {
             return reply.fail(ErrorReply(error))
         }
         ConnectionState.of(request.connection).appendSubmitted()

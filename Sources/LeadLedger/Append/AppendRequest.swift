@@ -17,6 +17,7 @@ struct AppendTerms {
 /// Checks what a request says and encodes it. The same for every way in.
 struct UnitReader {
     let intake: EventIntake
+    let models: ReadModelSet
     /// The schema of `append`'s parameters.
     let parameters: JSONSchema
 
@@ -40,7 +41,7 @@ struct UnitReader {
             } else if member.name.equals("expect") {
                 expectations = member.value
             } else if member.name.equals("wait") {
-                terms.wait = try AppendWait(member.value)
+                terms.wait = try AppendWait(member.value, models)
             } else if member.name.equals("dry_run") {
                 terms.isDryRun = member.value.boolean == true
             }
@@ -73,7 +74,7 @@ enum AppendWait: Equatable, Sendable {
     case projection(String, milliseconds: Int64)
 
     /// - Parameter value: the member `wait`, whose form its schema leaves open.
-    init(_ value: JSONValue?) throws(AppendFault) {
+    init(_ value: JSONValue?, _ models: ReadModelSet) throws(AppendFault) {
         guard let value, !value.equals("synced") else {
             self = .synced
             return
@@ -101,7 +102,7 @@ enum AppendWait: Equatable, Sendable {
             }
         }
         guard let name else { throw AppendFault(.missingField, "/wait", "projection is required") }
-        guard ReadModels.named(name) != nil else {
+        guard models.hasModel(name) else {
             throw AppendFault(.unknownProjection, "/wait/projection", "no read model is called \(name)")
         }
         self = .projection(name, milliseconds: milliseconds)
