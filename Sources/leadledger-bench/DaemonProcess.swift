@@ -12,6 +12,7 @@ final class DaemonProcess {
     private let socketPath: String
     private let logPath: String
     private var isRunning = true
+    var socket: SocketPath { SocketPath(path: socketPath) }
 
     /// Starts `executable` on `directory`/data; what it says goes to `directory`/daemon.log.
     static func start(_ executable: String, in directory: String) throws(BenchError) -> DaemonProcess {

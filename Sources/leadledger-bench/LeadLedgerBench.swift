@@ -9,7 +9,7 @@ struct LeadLedgerBench: ParsableCommand {
         commandName: "leadledger-bench",
         abstract: "Measures leadledgerd on this machine.",
         discussion: "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message and no figures.",
-        subcommands: [AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self])
+        subcommands: [AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self, PressureBenchmark.self])
 }
 
 /// What all benchmarks are told.
