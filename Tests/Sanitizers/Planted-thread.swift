@@ -1,8 +1,8 @@
 import Glibc
 import Synchronization
 
-// Two threads and a variable with no lock between them: what the thread sanitizer must report. And beside it the same with a Mutex
-// that both are waiting for all the time, of which it must say nothing (see MutexForTSan.c): this prints its sum, 200,000.
+// What the thread sanitizer must and must not report. With the argument `fault`: two threads and a variable with no lock between
+// them. Without it: the same with a Mutex that both are waiting for all the time (see MutexForTSan.c).
 
 nonisolated(unsafe) var unguarded = 0
 
@@ -12,6 +12,7 @@ final class Guarded: Sendable {
 
 @main enum Planted {
     static let guarded = Guarded()
+    static let isFaulty = CommandLine.arguments.dropFirst().first == "fault"
 
     static func main() {
         var threads = [pthread_t(), pthread_t()]
@@ -20,7 +21,7 @@ final class Guarded: Sendable {
                 &threads[index], nil,
                 { _ in
                     for _ in 0..<100_000 {
-                        unguarded += 1
+                        if Planted.isFaulty { unguarded += 1 }
                         Planted.guarded.value.withLock { $0 += 1 }
                     }
                     return nil
