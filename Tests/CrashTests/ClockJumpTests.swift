@@ -26,7 +26,7 @@ extension ProgramTests {
             #expect(refusal.data["last_recordedtime"].string == ahead)
             #expect((refusal.data["now"].string ?? "9") < ahead)
             #expect(try client.ask("append", captureParams("L-0"))["duplicate"].boolean == true)
-            #expect(try client.ask("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 1)
+            #expect(try client.ask("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 3)
             #expect(try client.readLog().count == 7)
             // A restart does not make it right.
             #expect(try daemon.terminate() == .exited(0))
@@ -71,7 +71,7 @@ extension ProgramTests {
 
             // The order is that of the commits, and recorded-at never goes back in it.
             let events = try client.readLog()
-            #expect(events.count == 66)
+            #expect(events.count == 63)
             #expect(events.map { $0["position"].integer } == Array(0..<events.count))
             let times = events.map { String($0["recordedtime"].string?.dropLast() ?? "") }
             #expect(times == times.sorted() && Set(times).count > 8, "\(times)")

@@ -13,10 +13,9 @@ extension ProgramTests {
         {
             let daemon = try place.serve(["--test"])
             let client = try place.connect()
-            try client.ask("append", captureParams("L-0"))
             // More than is kept for one of them: 1 MiB here, and the kernel's buffer.
-            var notes = 0
-            for _ in 0..<24 { notes += try append(100, notesFrom: notes, client) }
+            var stored = 0
+            for _ in 0..<24 { stored += try append(100, from: stored, client) }
             let quietReaders = try client.ask("status")["readers_in_use"].integer!
             let filesBefore = blocks(below: place.data)
             let slow = try (0..<64).map { _ in
@@ -30,8 +29,9 @@ extension ProgramTests {
             let cutOff = Monotonic.milliseconds() + 60_000
             var isOver = false
             while !isOver {
-                notes += try append(2, notesFrom: notes, client)
-                #expect(try client.ask("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == notes + 1)
+                stored += try append(2, from: stored, client)
+                let history = try client.ask("lead.history", #"{"lead":"N-\#(stored - 1)"}"#)
+                #expect(history["events"][0]["position"].integer == stored - 1)
                 let status = try client.ask("status")
                 readers.append(status["readers_in_use"].integer!)
                 isOver = status["connections"].integer == 1
@@ -166,10 +166,8 @@ extension ProgramTests {
         @Test func `what is asked behind a rebuild is answered behind it, and does not pile up meanwhile`() throws {
             let daemon = try place.serve()
             let client = try place.connect()
-            try client.ask("append", captureParams("L-0"))
-            var notes = 0
-            for _ in 0..<150 { notes += try append(100, notesFrom: notes, client, bytes: 20) }
-            try client.waitForModels(at: notes + 1)
+            var stored = 0
+            for _ in 0..<150 { stored += try append(100, from: stored, client, bytes: 20) }
             let before = try allocated(daemon)
             let asker = try place.connect()
             // Sent in one go, so that they are all read before the first of them could be answered.
@@ -187,15 +185,15 @@ extension ProgramTests {
                 #expect(reply["id"].integer == number && reply["result"].isPresent)
                 peak = max(peak, try allocated(daemon))
             }
-            print("PressureTests: behind a rebuild of \(notes) events the memory grew by \((peak - before) >> 20) MiB")
+            print("PressureTests: behind a rebuild of \(stored) events the memory grew by \((peak - before) >> 20) MiB")
             #expect(peak - before < 48 << 20, "\((peak - before) >> 20) MiB")
             #expect(try daemon.terminate() == .exited(0))
         }
 
-        private func append(_ count: Int, notesFrom start: Int, _ client: LineClient, bytes: Int = 600) throws -> Int {
+        private func append(_ count: Int, from start: Int, _ client: LineClient, bytes: Int = 600) throws -> Int {
             let text = String(repeating: "n", count: bytes)
             let events = (start..<start + count).map {
-                #"{"id":"n-\#($0)","source":"urn:test","type":"lead.noted","subject":"L-0","data":{"custom":{"k":"\#(text)"}}}"#
+                #"{"id":"1","source":"urn:test","type":"lead.captured","subject":"N-\#($0)","data":{"custom":{"k":"\#(text)"}}}"#
             }
             try client.ask("append", #"{"events":[\#(events.joined(separator: ","))]}"#)
             return count
