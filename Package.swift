@@ -21,6 +21,26 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+// The fuzzer needs flags that the other builds must not have, so scripts/fuzz alone asks for it. Everybody else gets the test
+// that replays its corpus through the same code.
+let fuzzDependencies: [Target.Dependency] = [
+    "Control", "LeadLedger", "Ledger", "JSON", nioCore, .product(name: "NIOEmbedded", package: "swift-nio"), logging,
+]
+let fuzzing: [Target] =
+    Context.environment["LEADLEDGER_FUZZ"] == "1"
+    ? [
+        .executableTarget(
+            name: "leadledger-fuzz", dependencies: fuzzDependencies, path: "Tests/Fuzz", exclude: ["corpus", "Replay"],
+            sources: ["Targets", "Fuzzer"],
+            swiftSettings: houseStyle + [.unsafeFlags(["-parse-as-library"])])
+    ]
+    : [
+        .testTarget(
+            name: "FuzzTests", dependencies: fuzzDependencies, path: "Tests/Fuzz", exclude: ["corpus", "Fuzzer"],
+            sources: ["Targets", "Replay"],
+            swiftSettings: houseStyle)
+    ]
+
 let package = Package(
     name: "leadledger",
     products: [
@@ -129,6 +149,6 @@ let package = Package(
             path: "Tests/PlantedDaemon/leadledgerd-planted", swiftSettings: houseStyle),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "JSON"], swiftSettings: houseStyle),
         .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
-    ],
+    ] + fuzzing,
     cxxLanguageStandard: .cxx17
 )

@@ -143,6 +143,13 @@ package final class Connection: @unchecked Sendable {
         phase != .closed && channel.isWritable && output.readableBytes <= limits.outputHighBytes
     }
 
+    /// Whether the answer to this request may be computed now: the client takes answers, and what is held for the oldest
+    /// request without a reply is below the high-water mark, or this is that request. One that waits long, such as a
+    /// rebuild, would otherwise have the answers of all that were sent behind it pile up here.
+    package func takesAnswer(to reply: ReplySlot) -> Bool {
+        takesAnswers && (heldBytes <= limits.outputHighBytes || reply.sequence == firstWaiting)
+    }
+
     package var isClosed: Bool { phase == .closed }
 
     /// Requests that have no reply yet.

@@ -13,7 +13,8 @@ import Synchronization
 /// listener.endEventLoops()              // nothing may be sent to the event loops any more
 /// ```
 ///
-/// Only root and the daemon's own user are served; others, and connections over a limit, are told so by name and closed.
+/// Only root and the daemon's own user are served; others, and connections over a limit, are told so by name and closed:
+/// each of them, however many come at once.
 package final class Listener: Sendable {
     package let path: String
     private let file: SocketFile
@@ -104,16 +105,17 @@ package final class Listener: Sendable {
         return credentials.flatMapThrowing { credentials in
             let peer = Peer(uid: credentials.uid, gid: credentials.gid, pid: credentials.pid)
             let verdict = self.admissions.withLock { $0.admit(peer.uid) }
-            let connection = Connection(channel: channel, peer: peer, loop: loop, refusal: self.refusal(for: verdict))
-            if verdict != .served { loop.log("a connection was refused", peer) }
+            let refusal = self.refusal(for: verdict)
+            if verdict != .served { loop.refused(peer) }
+            if case .turnedAway = verdict, let refusal {
+                return try channel.pipeline.syncOperations.addHandler(TurnAwayHandler(refusal))
+            }
+            let connection = Connection(channel: channel, peer: peer, loop: loop, refusal: refusal)
             let handler = ConnectionHandler(connection) {
                 loop.remove(connection)
                 self.admissions.withLock { $0.left(peer.uid, was: verdict) }
             }
-            do {
-                if verdict == .dropped { throw ChannelError.operationUnsupported }
-                try channel.pipeline.syncOperations.addHandler(handler)
-            } catch {
+            do { try channel.pipeline.syncOperations.addHandler(handler) } catch {
                 self.admissions.withLock { $0.left(peer.uid, was: verdict) }
                 throw error
             }
@@ -123,12 +125,12 @@ package final class Listener: Sendable {
 
     private func refusal(for verdict: Admissions.Verdict) -> ErrorReply? {
         switch verdict {
-        case .served, .dropped: nil
-        case .refused(.busy):
+        case .served: nil
+        case .refused(.busy), .turnedAway(.busy):
             ErrorReply(
                 .busy, "\(connectionCount) connections are served, which is the limit",
                 retryAfterMilliseconds: limits.retryAfterMilliseconds)
-        case .refused(let name): ErrorReply(name, "this user is not served")
+        case .refused(let name), .turnedAway(let name): ErrorReply(name, "this user is not served")
         }
     }
 

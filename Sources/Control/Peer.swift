@@ -31,9 +31,10 @@ struct PeerCredentials: Sendable {
 struct Admissions {
     enum Verdict: Equatable {
         case served
+        /// Told why at leisure: what the client is still writing is read and thrown away, so that it gets to the reply.
         case refused(ErrorName)
-        /// Too many are being told so already.
-        case dropped
+        /// Told why and closed at once, since too many are being told at leisure already: nothing of it stays here.
+        case turnedAway(ErrorName)
     }
 
     let limits: WireLimits
@@ -58,7 +59,7 @@ struct Admissions {
     }
 
     private mutating func refuse(_ name: ErrorName) -> Verdict {
-        guard refusedCount < limits.refusalsMax else { return .dropped }
+        guard refusedCount < limits.refusalsMax else { return .turnedAway(name) }
         refusedCount += 1
         return .refused(name)
     }
@@ -69,7 +70,7 @@ struct Admissions {
             servedCount -= 1
             servedByUser[uid, default: 1] -= 1
         case .refused: refusedCount -= 1
-        case .dropped: break
+        case .turnedAway: break
         }
     }
 }

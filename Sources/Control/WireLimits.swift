@@ -13,7 +13,8 @@ package struct WireLimits: Sendable {
     /// connections leaves room for an operator to look.
     package var connectionsPerUserMax = 240
 
-    /// Refused connections that are still being told why. Beyond it they are closed without a word.
+    /// Refused connections that are told why at leisure, while what they still write is thrown away. Beyond it they are told
+    /// and closed in one go: a client that is just writing may then lose the reply, all others get it.
     package var refusalsMax = 64
 
     /// Requests of one connection that have no reply yet; its next lines wait unread. Each takes about 80 bytes here, and

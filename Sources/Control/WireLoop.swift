@@ -38,6 +38,9 @@ final class WireLoop: @unchecked Sendable {
     private var spareWriter = JSONWriter(reserving: 4_096)
     private var ticking: RepeatedTask?
     private var stopped: EventLoopPromise<Void>?
+    /// Connections refused since the last tick, and the last of them.
+    private var refusedCount = 0
+    private var lastRefused: Peer?
 
     /// - Parameter makeService: called on the event loop.
     init(
@@ -112,6 +115,7 @@ final class WireLoop: @unchecked Sendable {
 
     private func tick() {
         now = .now()
+        logRefusals()
         // Backwards, since a connection that closes gives its place to the last one.
         for connection in connections.reversed() { connection.tick(now) }
     }
@@ -131,7 +135,25 @@ final class WireLoop: @unchecked Sendable {
         for connection in connections.reversed() { connection.abandon() }
     }
 
-    func end() { ticking?.cancel() }
+    func end() {
+        ticking?.cancel()
+        logRefusals()
+    }
+
+    /// Counts a connection that was refused. A line for each would let whoever knocks fill the disk with them.
+    func refused(_ peer: Peer) {
+        refusedCount += 1
+        lastRefused = peer
+    }
+
+    private func logRefusals() {
+        guard let peer = lastRefused else { return }
+        logger.info(
+            "connections were refused",
+            metadata: ["count": "\(refusedCount)", "last_uid": "\(peer.uid)", "last_pid": "\(peer.pid)"])
+        refusedCount = 0
+        lastRefused = nil
+    }
 
     func log(_ message: Logger.Message, _ peer: Peer) {
         logger.info(message, metadata: ["uid": "\(peer.uid)", "pid": "\(peer.pid)"])

@@ -9,6 +9,7 @@ import DequeModule
 //                   - the outcome of every append before it is known, so that a client that pipelines both reads what it wrote
 //                   - few enough of this connection run: nobody keeps the reader threads for himself
 //                   - the client takes its answers: what nobody reads is not computed
+//                   - its answer would not pile up behind an earlier request's: see `Connection.takesAnswer`
 //
 // When the connection closes this goes with it, and what has not begun is never computed.
 
@@ -19,7 +20,7 @@ final class ConnectionState {
     private var submitted: UInt64 = 0
     private var settled: UInt64 = 0
     private var running = 0
-    private var waiting = Deque<(gate: UInt64, body: () -> Void)>()
+    private var waiting = Deque<(gate: UInt64, reply: ReplySlot, body: () -> Void)>()
 
     private init(_ connection: Connection) { self.connection = connection }
 
@@ -40,9 +41,9 @@ final class ConnectionState {
         startWaiting()
     }
 
-    /// Runs `body` when it is its turn; `readEnded()` must follow, now or later.
-    func read(_ body: @escaping () -> Void) {
-        waiting.append((submitted, body))
+    /// Runs `body`, which answers `reply`, when it is its turn; `readEnded()` must follow, now or later.
+    func read(for reply: ReplySlot, _ body: @escaping () -> Void) {
+        waiting.append((submitted, reply, body))
         startWaiting()
     }
 
@@ -53,7 +54,7 @@ final class ConnectionState {
 
     private func startWaiting() {
         while running < Limits.readsAtOnceMax, let first = waiting.first, first.gate <= settled,
-            connection?.takesAnswers ?? false
+            connection?.takesAnswer(to: first.reply) ?? false
         {
             waiting.removeFirst()
             running += 1

@@ -72,6 +72,7 @@ package final class Daemon: Sendable {
         let pool = NIOThreadPool(numberOfThreads: Limits.readerThreads)
         pool.start()
         let connections = ConnectionCount()
+        let wire = limits(configuration, logger)
         let ledger = Ledger(
             context: QueryContext(log: log, models: models, now: { microsecondsNow() }), format: format,
             schemas: schemas,
@@ -79,7 +80,7 @@ package final class Daemon: Sendable {
         let services = Collected()
         do {
             let listener = try Listener.start(
-                path: configuration.socketPath, eventLoops: configuration.eventLoops, limits: configuration.wire,
+                path: configuration.socketPath, eventLoops: configuration.eventLoops, limits: wire,
                 logger: logger
             ) { eventLoop in
                 let service = try Service(ledger, eventLoop: eventLoop)
@@ -93,6 +94,23 @@ package final class Daemon: Sendable {
             try? pool.syncShutdownGracefully()
             throw error
         }
+    }
+
+    /// The limits of the wire, lowered where the operating system has no file descriptors for them.
+    private static func limits(_ configuration: Configuration, _ logger: Logger) -> WireLimits {
+        var limits = configuration.wire
+        let wanted = limits.connectionsMax
+        let descriptors = DescriptorLimit.raise(to: limits.descriptorsNeeded)
+        limits.fit(descriptors: descriptors)
+        if limits.connectionsMax < wanted {
+            logger.warning(
+                "fewer connections are served than configured: the limit of open files is low",
+                metadata: [
+                    "connections": "\(limits.connectionsMax)", "configured": "\(wanted)",
+                    "open_files": "\(descriptors)",
+                ])
+        }
+        return limits
     }
 
     private init(ledger: Ledger, listener: Listener, services: [Service], logger: Logger) {

@@ -89,7 +89,7 @@ final class Service: RequestService, @unchecked Sendable {
                 context: ledger.context, format: ledger.format, startedAt: ledger.startedAt,
                 connections: ledger.connections)
             let state = ConnectionState.of(request.connection)
-            state.read {
+            state.read(for: reply) {
                 reply.succeed { status.write(to: &$0) }
                 state.readEnded()
             }
@@ -118,7 +118,7 @@ final class Service: RequestService, @unchecked Sendable {
         let (models, eventLoop, pool) = (ledger.models, eventLoop, ledger.pool)
         let state = ConnectionState.of(request.connection)
         let slot = ReadSlot(reply: reply, state: state)
-        state.read {
+        state.read(for: reply) {
             pool.submit { poolState in
                 guard poolState == .active else { return }
                 let begun = BegunRebuild(name: name, reply: slot, eventLoop: eventLoop)

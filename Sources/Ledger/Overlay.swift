@@ -47,6 +47,8 @@ final class Overlay: @unchecked Sendable {
     private var rows = RowTable()
     private var names = NameTable()
     private var tail: Tail
+    /// The same events, for the follower, who reads beside the appender's changes of `tail` (O5).
+    private let followed: Tail.Events
     private var floorPosition: UInt64
     private let published: Atomic<UInt64>
     /// Below this the events are no longer needed (O4). The follower moves it.
@@ -55,6 +57,7 @@ final class Overlay: @unchecked Sendable {
     /// An empty one that begins at `floor`, and will hold at most `eventsMax` events and a group.
     init(floor: UInt64, eventsMax: Int) {
         tail = Tail(eventsMax: eventsMax)
+        followed = tail.events
         floorPosition = floor
         published = Atomic(floor)
         trimTarget = Atomic(floor)
@@ -157,7 +160,7 @@ final class Overlay: @unchecked Sendable {
     func copyEvents(_ range: Range<UInt64>, into events: inout ContiguousArray<TailEvent>) {
         events.removeAll(keepingCapacity: true)
         events.reserveCapacity(range.count)
-        for position in range { events.append(tail[position]) }
+        for position in range { events.append(followed[position]) }
     }
 }
 
@@ -175,16 +178,27 @@ private struct Tail {
     /// Chunks kept for reuse. By taste.
     private static let sparesMax = 16
 
-    private let chunks: UnsafeMutablePointer<UnsafeMutablePointer<TailEvent>?>
-    private let mask: Int
+    /// Where the events lie. A constant, so that whoever may read an event (O5) reads nothing that somebody changes.
+    struct Events {
+        let chunks: UnsafeMutablePointer<UnsafeMutablePointer<TailEvent>?>
+        let mask: Int
+
+        @inline(__always)
+        subscript(position: UInt64) -> TailEvent {
+            chunks[Int(position >> UInt64(chunkBits)) & mask].unsafelyUnwrapped[Int(position) & (chunkEvents - 1)]
+        }
+    }
+
+    let events: Events
+    private var chunks: UnsafeMutablePointer<UnsafeMutablePointer<TailEvent>?> { events.chunks }
+    private var mask: Int { events.mask }
     private var spares: [UnsafeMutablePointer<TailEvent>] = []
 
     init(eventsMax: Int) {
         var capacity = 4
         while capacity * Self.chunkEvents < 2 * eventsMax + 4 * Self.chunkEvents { capacity *= 2 }
-        chunks = .allocate(capacity: capacity)
+        events = Events(chunks: .allocate(capacity: capacity), mask: capacity - 1)
         chunks.initialize(repeating: nil, count: capacity)
-        mask = capacity - 1
     }
 
     func free() {
@@ -194,9 +208,7 @@ private struct Tail {
     }
 
     @inline(__always)
-    subscript(position: UInt64) -> TailEvent {
-        chunks[Int(position >> UInt64(Self.chunkBits)) & mask].unsafelyUnwrapped[Int(position) & (Self.chunkEvents - 1)]
-    }
+    subscript(position: UInt64) -> TailEvent { events[position] }
 
     @inline(__always)
     mutating func append(_ event: TailEvent, at position: UInt64) {

@@ -15,6 +15,7 @@ final class DaemonProcess {
     let socketPath: String
     private let logPath: String
     private var isRunning = true
+    var socket: SocketPath { SocketPath(path: socketPath) }
 
     /// Starts `executable`, a leadledgerd, on `directory`/data; what it says goes to `directory`/daemon.log.
     static func start(

@@ -12,9 +12,9 @@ import Testing
         for _ in 0..<3 { #expect(admissions.admit(1_000) == .served) }
         #expect(admissions.admit(1_000) == .refused(.busy))
         #expect(admissions.admit(1_001) == .refused(.notAllowed))
-        #expect(admissions.admit(1_001) == .dropped, "two are being told so already")
+        #expect(admissions.admit(1_001) == .turnedAway(.notAllowed), "two are being told so already")
         for _ in 0..<2 { #expect(admissions.admit(0) == .served) }
-        #expect(admissions.admit(0) == .dropped, "five are served in all")
+        #expect(admissions.admit(0) == .turnedAway(.busy), "five are served in all")
         admissions.left(1_001, was: .refused(.notAllowed))
         #expect(admissions.admit(0) == .refused(.busy))
         admissions.left(1_000, was: .served)

@@ -99,6 +99,25 @@ import Testing
         #expect(try server.connect().ask(request(1, .append)) == result(1))
     }
 
+    @Test func `of any number of connections at once each is served or told why not`() throws {
+        var limits = WireLimits()
+        limits.connectionsMax = 10
+        limits.connectionsPerUserMax = 8
+        limits.refusalsMax = 3
+        let server = try TestServer(limits: limits)
+        let served = try (0..<8).map { _ in try server.connect() }
+        for client in served { #expect(try client.ask(request(1, .append)) == result(1)) }
+        // None of them goes before all were told: those beyond the three that are told at leisure are told as well.
+        let late = try (0..<100).map { _ in try server.connect() }
+        for client in late {
+            let line = try client.line()
+            #expect(
+                error(line) == "null busy" && line?.contains(#""retry_after_ms":200"#) == true, "\(line ?? "nothing")")
+        }
+        #expect(server.listener.connectionCount == 8)
+        for client in served { #expect(try client.ask(request(2, .append)) == result(2)) }
+    }
+
     @Test(
         .enabled(
             if: geteuid() == 0 && access("/usr/bin/setpriv", X_OK) == 0 && access("/usr/bin/python3", X_OK) == 0,

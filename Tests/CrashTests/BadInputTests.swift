@@ -283,7 +283,7 @@ extension ProgramTests {
 }
 
 /// Beside the repository, where it is present.
-private let jsonTestSuite: [String] = {
+let jsonTestSuite: [String] = {
     var resolved = [CChar](repeating: 0, count: Int(PATH_MAX))
     guard realpath(#filePath, &resolved) != nil else { return [] }
     var path = resolved.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }

@@ -44,6 +44,44 @@ package final class LineClient {
         }
     }
 
+    /// Shuts down the sending direction: what was sent is still answered.
+    package func endSending() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Sends what the other side takes without waiting.
+    /// - Returns: how many bytes that were.
+    package func sendWithoutWaiting(_ bytes: [UInt8]) -> Int {
+        max(0, Glibc.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT)))
+    }
+
+    /// Sends bytes with open files attached (SCM_RIGHTS), as a peer may that wants the other side to run out of them.
+    package func send(bytes: [UInt8], files: [Int32]) throws {
+        // One control message: a header of 16 bytes, then the descriptors.
+        var control = [UInt8](repeating: 0, count: 16 + (files.count * 4 + 7) / 8 * 8)
+        control.withUnsafeMutableBytes { control in
+            control.storeBytes(of: 16 + files.count * 4, as: Int.self)
+            control.storeBytes(of: SOL_SOCKET, toByteOffset: 8, as: Int32.self)
+            control.storeBytes(of: Int32(SCM_RIGHTS), toByteOffset: 12, as: Int32.self)
+            for (index, file) in files.enumerated() {
+                control.storeBytes(of: file, toByteOffset: 16 + index * 4, as: Int32.self)
+            }
+        }
+        var bytes = bytes
+        let sent = bytes.withUnsafeMutableBytes { body in
+            control.withUnsafeMutableBytes { control in
+                var part = iovec(iov_base: body.baseAddress, iov_len: body.count)
+                return withUnsafeMutablePointer(to: &part) { part in
+                    var message = msghdr()
+                    message.msg_iov = part
+                    message.msg_iovlen = 1
+                    message.msg_control = control.baseAddress
+                    message.msg_controllen = control.count
+                    return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+                }
+            }
+        }
+        guard sent == bytes.count else { throw SystemFailure("sendmsg") }
+    }
+
     /// The next line, without its newline; nil when the other side has closed or gone. Part of a line is not a line.
     package func line() throws -> String? {
         while true {

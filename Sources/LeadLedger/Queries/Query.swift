@@ -58,7 +58,7 @@ struct QueryRunner: Sendable {
         let query: Q
         do throws(QueryFault) { query = try Q(params) } catch { return reply.fail(ErrorReply(error)) }
         let state = ConnectionState.of(reply.connection)
-        state.read { run(query, ReadSlot(reply: reply, state: state)) }
+        state.read(for: reply) { run(query, ReadSlot(reply: reply, state: state)) }
     }
 
     private func run(_ query: some Query, _ reply: ReadSlot) {

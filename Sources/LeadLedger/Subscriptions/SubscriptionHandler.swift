@@ -65,7 +65,7 @@ final class SubscriptionHandler: @unchecked Sendable {
             let credit = params.integer("credit", default: 0)
             // The appends before it may move the end of the log.
             let (connection, state) = (request.connection, ConnectionState.of(request.connection))
-            state.read {
+            state.read(for: reply) {
                 self.subscribe(connection, from, filter, credit, reply)
                 state.readEnded()
             }
