@@ -69,8 +69,7 @@ let package = Package(
             name: "LeadLedger",
             dependencies: [
                 "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto,
-                logging,
-                yams,
+                collections, heap, logging, yams,
             ],
             swiftSettings: houseStyle),
         .target(name: "LeadLedgerClient", dependencies: ["Control", "JSON"], swiftSettings: houseStyle),

@@ -36,6 +36,14 @@ package enum Schemas {
     /// Parameters of the methods, named as their files: `append.params`.
     package static let methods: [Method] = [
         ("append.params", PackageResources.append_params_json),
+        ("consumer.ack.params", PackageResources.consumer_ack_params_json),
+        ("consumer.claim.params", PackageResources.consumer_claim_params_json),
+        ("consumer.create.params", PackageResources.consumer_create_params_json),
+        ("consumer.delete.params", PackageResources.consumer_delete_params_json),
+        ("consumer.extend.params", PackageResources.consumer_extend_params_json),
+        ("consumer.nack.params", PackageResources.consumer_nack_params_json),
+        ("consumer.replay_parked.params", PackageResources.consumer_replay_parked_params_json),
+        ("consumer.status.params", PackageResources.consumer_status_params_json),
         ("lead.get.params", PackageResources.lead_get_params_json),
         ("lead.history.params", PackageResources.lead_history_params_json),
         ("log.credit.params", PackageResources.log_credit_params_json),

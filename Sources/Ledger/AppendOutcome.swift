@@ -12,6 +12,8 @@ package protocol AppendReplySink: AnyObject, Sendable {
 package enum AppendOutcome: Sendable {
     /// Every event is stored and survives a power cut; or was already, see ``AppendReceipt/isDuplicate``.
     case appended(AppendReceipt)
+    /// The unit had no events; its register writes survive a power cut.
+    case stored
     /// Nothing of it was stored by this submission; nor before, unless the refusal is `poisoned`, after which nothing is
     /// looked up.
     case refused(AppendRefusal)

@@ -198,6 +198,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             case .synced: entry.reply.succeed { $0.receipt(receipt, of: entry.unit) }
             case .projection(let name, let milliseconds): wait(for: name, milliseconds, entry, receipt)
             }
+        case .stored: preconditionFailure("a unit of append has events")
         case .refused(let refusal):
             entry.reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
         case .unknown:
