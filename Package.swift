@@ -113,7 +113,7 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas"],
+            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas", "TestSupport"],
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],

@@ -449,6 +449,10 @@ struct ConsumerGroup: Sendable {
                 continue
             }
             guard var entry = entries[position] else { continue }
+            if bounds.without == .commitBeforeDone, case .acked = change.kind {
+                finish(position, as: .acked, now: now)
+                continue
+            }
             switch entry.state {
             case .settling(let lease):
                 entry.state = .leased(lease)
