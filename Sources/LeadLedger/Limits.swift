@@ -64,8 +64,8 @@ package enum Limits {
     /// reads at most. A lead that is slow holds the progress, and the others go on as far as this.
     package static let consumerWindowEvents = 8_192
 
-    /// Parked events of a group after which it delivers nothing more: by then it is not the events that are broken. Leases that
-    /// are out may still add to them.
+    /// Parked events of a group after which it takes in no new ones: by then it is not the events that are broken. What was taken
+    /// in before may still add to them, a window at most.
     package static let consumerParkedEvents = 10_000
 
     /// Events that are claimed, or said something of, in one request.

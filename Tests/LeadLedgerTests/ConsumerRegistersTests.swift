@@ -77,7 +77,7 @@ import Testing
     }
 
     @Test func `a group whose rows do not fit the log is not used`() {
-        func fault(_ floor: UInt64?, _ rows: [UInt64: RecalledEvent] = [:], _ definition: ConsumerDefinition?)
+        func fault(_ floor: UInt64?, _ rows: [UInt64: RecalledEvent], _ definition: ConsumerDefinition?)
             -> String?
         {
             var stored = StoredConsumer()
@@ -85,12 +85,12 @@ import Testing
             return stored.wholeFault(prefix: prefix, end: 100)
         }
         #expect(fault(100, [99: .acked], definition) == nil)
-        #expect(fault(101, definition) != nil)
+        #expect(fault(101, [:], definition) != nil)
         #expect(fault(5, [100: .acked], definition) != nil)
-        #expect(fault(nil, definition) != nil)
-        #expect(fault(5, nil) != nil)
+        #expect(fault(nil, [:], definition) != nil)
+        #expect(fault(5, [:], nil) != nil)
         var other = definition
         other.name = "h"
-        #expect(fault(5, other) != nil)
+        #expect(fault(5, [:], other) != nil)
     }
 }

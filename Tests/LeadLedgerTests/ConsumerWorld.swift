@@ -143,7 +143,7 @@ struct ConsumerWorld {
     private mutating func claim() {
         let limit = Int.random(in: 1...6, using: &random)
         let owner = UInt64.random(in: 1...4, using: &random)
-        let lease = UInt64.random(in: 1...400, using: &random)
+        let lease = UInt64.random(in: 1...2_000, using: &random)
         let bytes = random.chance(20) ? 250 : 1_000_000
         let expected = plainClaimable(limit: bytes == 250 ? min(limit, 2) : limit)
         let deliveries = group.claim(
@@ -174,7 +174,6 @@ struct ConsumerWorld {
 
     /// What a claim must give: the earliest open events, one a lead, nothing of theirs before them or in flight.
     private func plainClaimable(limit: Int) -> [Int] {
-        guard events.count(where: { $0.status == .parked }) < bounds.parkedEvents else { return [] }
         var blocked: Set<Int> = []
         for event in events where event.lease != nil || event.isExpired { blocked.insert(event.lead) }
         var claimable: [Int] = []
@@ -190,12 +189,11 @@ struct ConsumerWorld {
     /// Mostly a lease that is out, sometimes one that is over.
     private mutating func someTokens() -> [LeaseToken] {
         var chosen: [LeaseToken] = []
+        let current = known.filter { isCurrent($0) }
         for _ in 0..<Int.random(in: 1...3, using: &random) {
-            guard let token = known.randomElement(using: &random) else { break }
-            let lease = events[Int(token.position)].lease
-            // The older a token, the rarer.
-            if lease?.attempt != token.attempt, random.chance(70) { continue }
-            chosen.append(token)
+            let pool = random.chance(80) ? current : known
+            guard let token = pool.randomElement(using: &random) else { break }
+            if !chosen.contains(token) { chosen.append(token) }
         }
         if !chosen.isEmpty, random.chance(5) { chosen[0].epoch += 1 }
         if !chosen.isEmpty, random.chance(5) { chosen[0].attempt += 1 }
@@ -239,7 +237,7 @@ struct ConsumerWorld {
     private mutating func extend() {
         let tokens = someTokens()
         guard !tokens.isEmpty else { return }
-        let lease = UInt64.random(in: 1...600, using: &random)
+        let lease = UInt64.random(in: 1...3_000, using: &random)
         let mayPass = tokens.allSatisfy { isCurrent($0) } && Set(tokens.map(\.position)).count == tokens.count
         do throws(StaleToken) {
             for extended in try group.extend(tokens, lease: lease, now: now) {
@@ -429,6 +427,7 @@ struct ConsumerWorld {
             fault("the progress is \(progress), and should be \(expected)")
         }
         let parked = events.indices.filter { events[$0].status == .parked }.map { UInt64($0) }
+        if parked.count > bounds.parkedEvents + 2 * bounds.windowEvents { fault("\(parked.count) events are parked") }
         if group.parked.keys.sorted() != parked {
             fault("parked are \(group.parked.keys.sorted()), and should be \(parked)")
         }

@@ -94,7 +94,10 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     func endWaits() {
         home.execute {
             self.isEnding = true
-            for group in self.groups.values { self.pump(group) }
+            for group in self.groups.values {
+                self.pump(group)
+                for asked in group.takeAskedStatus() { asked(nil) }
+            }
         }
     }
 
@@ -377,14 +380,21 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
 
     // MARK: Looking
 
-    /// Calls `body` when the group knows again what it knew before the start. Where it cannot be had, the call fails.
+    /// Calls `body` when the group knows again what it knew before the start, and has looked for what it could deliver. Where it
+    /// cannot be had, the call fails.
     func look(at name: String, _ call: ConsumerCall, _ body: @escaping (HeldGroup, _ now: UInt64) -> Void) {
         with(name, call) { group, now in
-            guard group.machine.hasRecalled, mayFill(group) else { return body(group, now) }
+            guard wantsLook(group), mayFill(group), !isEnding else { return body(group, now) }
+            if group.askedStatus.isEmpty { group.slicesForStatus = 0 }
             group.askedStatus.append { [weak self] error in
-                if let error { call.fail(error) } else { self?.look(at: name, call, body) }
+                if let error { call.fail(error) } else { self?.with(name, call) { body($0, $1) } }
             }
         }
+    }
+
+    /// Whether `progress` may be behind where it would be, had somebody looked.
+    private func wantsLook(_ group: HeldGroup) -> Bool {
+        group.machine.hasRecalled || (group.machine.windowCount == 0 && group.slicesForStatus < Limits.scanSlicesMax)
     }
 
     var allGroups: [HeldGroup] {
@@ -412,14 +422,14 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     }
 
     private func mayFill(_ group: HeldGroup) -> Bool {
-        group.machine.room > 0 && group.machine.scanned < log.end.rawValue && !group.machine.isParkedFull
+        group.machine.room > 0 && group.machine.scanned < log.end.rawValue
     }
 
     /// D2.
     private func fill(_ group: HeldGroup) {
-        guard !group.isFilling, !isEnding, mayFill(group), !group.waiters.isEmpty || group.machine.hasRecalled else {
-            return
-        }
+        guard !group.isFilling, !isEnding, mayFill(group),
+            !group.waiters.isEmpty || group.machine.hasRecalled || !group.askedStatus.isEmpty
+        else { return }
         group.isFilling = true
         let (log, filter, from) = (log, group.filter, group.machine.scanned)
         let room = min(group.machine.room, Limits.consumerSliceEvents)
@@ -443,6 +453,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             case .success(let slice):
                 group.machine.take(slice.found, next: slice.next)
                 for index in group.waiters.indices { group.waiters[index].slices += 1 }
+                group.slicesForStatus += 1
             case .failure(let error):
                 // Nobody can be told but those who wait; the next one tries again.
                 while let waiter = group.waiters.popFirst() { waiter.call.fail(ErrorReply(answering: error)) }
@@ -450,7 +461,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
                 return self.setTimer(group)
             }
             self.pump(group)
-            if !group.machine.hasRecalled || !self.mayFill(group) {
+            if !self.wantsLook(group) || !self.mayFill(group) {
                 for asked in group.takeAskedStatus() { asked(nil) }
             }
         }
@@ -676,6 +687,7 @@ final class HeldGroup {
     var waiters = Deque<Waiter>()
     /// Who asked for the status, and waits until what was known before the start is known again.
     var askedStatus: [(ErrorReply?) -> Void] = []
+    var slicesForStatus = 0
     var isFilling = false
     var unitsInFlight = 0
     var deletion: (name: String, call: ConsumerCall)?

@@ -116,7 +116,7 @@ struct StaleToken: Error, Equatable {
 struct ConsumerBounds: Sendable {
     /// Matching events that the group may be ahead of its progress, terminal ones included.
     var windowEvents = Limits.consumerWindowEvents
-    /// Parked events after which nothing more is delivered.
+    /// Parked events after which nothing more is taken in.
     var parkedEvents = Limits.consumerParkedEvents
 
     /// A rule that is left out: for the test that shows that its harness notices. Nil in the daemon.
@@ -230,8 +230,9 @@ struct ConsumerGroup: Sendable {
     /// Whether rows speak of events that were not looked at yet: until then `progress` may be behind what it was.
     var hasRecalled: Bool { !recalled.isEmpty }
 
-    /// Matching events that may be taken in.
-    var room: Int { bounds.windowEvents - window.count }
+    /// Matching events that may be taken in. None where too much is parked; what was taken in before, or is replayed, is delivered all
+    /// the same, or a group could be so full that no replay would empty it.
+    var room: Int { isParkedFull ? 0 : bounds.windowEvents - window.count }
 
     var windowCount: Int { window.count + reopened.count }
 
@@ -276,7 +277,6 @@ struct ConsumerGroup: Sendable {
 
     /// Whether `claim` would give something.
     mutating func hasReady(now: UInt64) -> Bool {
-        guard !isParkedFull else { return false }
         while let first = ready.min {
             if isClaimable(first, now: now) { return true }
             ready.removeMin()
@@ -697,7 +697,7 @@ extension ConsumerGroup {
     func standstill(end: UInt64, now: UInt64) -> Standstill {
         let position = progress
         guard let entry = entries[position] else {
-            // Not looked at yet, which a claim would do.
+            // Not looked at yet, which a claim would do, if it may.
             if position >= end { return .caughtUp }
             return isParkedFull ? .parkedFull : .unclaimed(position: position)
         }
@@ -709,7 +709,7 @@ extension ConsumerGroup {
         case .waiting(let until):
             if until > now { return .delayed(position: position, attempt: entry.attempt, until: until) }
             if let other = lines[entry.lead]?.inFlight { return .behind(position: position, other: other) }
-            return isParkedFull ? .parkedFull : .unclaimed(position: position)
+            return .unclaimed(position: position)
         case .acked, .parked: return .unclaimed(position: position)
         }
     }

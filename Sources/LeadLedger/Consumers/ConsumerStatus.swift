@@ -180,7 +180,8 @@ struct ConsumerStatus: Sendable {
         case .parkedFull:
             return (
                 "parked_full",
-                "\(parkedCount) events are parked, and nothing more is delivered until some are replayed", progress
+                "\(parkedCount) events are parked, and nothing new is delivered until some are replayed and done",
+                progress
             )
         }
     }
