@@ -274,6 +274,69 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `the command line makes, shows, mends and deletes a group`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try fill(client, leads: 2)
+        func command(_ words: String) throws -> (status: ExitStatus, output: String) {
+            let ran = try run(
+                Programs.commandLine, ["consumer"] + words.split(separator: " ").map(String.init),
+                variables: ["LEADLEDGER_SOCKET": place.socket], scratch: place.scratch)
+            return (ran.status, ran.output)
+        }
+        #expect(
+            try command("create g --max-attempts 1 --type lead.captured").output.hasPrefix(
+                "g: created, from position 0"))
+        #expect(try command("create g --max-attempts 2").status == .exited(65))
+        try client.ask("consumer.nack", tokens(try claim(client, 1), more: #","error":"no""#))
+        let shown = try command("status g").output
+        #expect(shown.contains("progress  1 of 2") && shown.contains("L0") && shown.contains("returned"), "\(shown)")
+        #expect(try command("status").output.contains("unclaimed"))
+        #expect(try command("replay-parked g --position 0").output == "1 replayed, 0 still parked\n")
+        #expect(positions(try claim(client)) == [0, 1])
+        #expect(try command("delete g").output == "g: deleted\n")
+        #expect(try command("status g").status == .exited(65))
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    /// Goal: a row that the disk changed stops its group and no other. Method: every stored copy of it is flipped while the daemon is
+    /// down.
+    @Test func `a group with a row that is not what was written is refused and can be deleted, and others go on`()
+        throws
+    {
+        var daemon = try place.serve()
+        var client = try place.connect()
+        try fill(client, leads: 2)
+        for group in ["g", "other"] {
+            try client.ask("consumer.create", #"{"group":"\#(group)","filter":{"leads":["L0","\#(group)"]}}"#)
+        }
+        #expect(try daemon.terminate() == .exited(0))
+        let path = place.data + "/log/data.mdb"
+        var file = try bytes(ofFile: path)
+        let wanted = Array(#"["L0","g"]"#.utf8)
+        var flipped = 0
+        for start in 0..<file.count - wanted.count where file[start] == wanted[0] {
+            guard file[start..<start + wanted.count].elementsEqual(wanted) else { continue }
+            file[start + 2] ^= 1
+            flipped += 1
+        }
+        try #require(flipped > 0)
+        try write(file, toFile: path)
+        let findings = try place.check().findings
+        #expect(findings.count == 2 && findings.allSatisfy { $0.hasPrefix("log\t") }, "\(findings)")
+
+        daemon = try place.serve()
+        client = try place.connect()
+        for method in ["claim", "status", "create"] {
+            #expect(try client.refusal("consumer.\(method)", #"{"group":"g"}"#)?.name == "corrupted", "\(method)")
+        }
+        #expect(try client.ask("consumer.claim", #"{"group":"other"}"#)["deliveries"].elements.count == 1)
+        #expect(try client.ask("consumer.delete", #"{"group":"g"}"#)["deleted"].boolean == true)
+        #expect(try client.ask("consumer.create", #"{"group":"g"}"#)["created"].boolean == true)
+        #expect(try daemon.terminate() == .exited(0))
+        #expect(try place.check().findings.isEmpty)
+    }
+
     @Test func `a hundred connections that claim and leave keep nothing`() throws {
         let daemon = try place.serve()
         let client = try place.connect()
