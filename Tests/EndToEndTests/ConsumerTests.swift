@@ -278,7 +278,7 @@ import Testing
         let daemon = try place.serve()
         let client = try place.connect()
         try fill(client, leads: 2)
-        func command(_ words: String) throws -> (status: ExitStatus, output: String) {
+        func command(_ words: String) throws -> (status: TestSupport.ExitStatus, output: String) {
             let ran = try run(
                 Programs.commandLine, ["consumer"] + words.split(separator: " ").map(String.init),
                 variables: ["LEADLEDGER_SOCKET": place.socket], scratch: place.scratch)
