@@ -90,8 +90,7 @@ let package = Package(
             name: "LeadLedger",
             dependencies: [
                 "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto,
-                logging,
-                yams,
+                collections, heap, logging, yams,
             ],
             swiftSettings: houseStyle),
         .target(name: "LeadLedgerClient", dependencies: ["Control", "JSON"], swiftSettings: houseStyle),
@@ -135,7 +134,7 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas"],
+            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas", "TestSupport"],
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests",

@@ -53,6 +53,13 @@ package enum ErrorName: String, CaseIterable, Sendable {
     case positionOutOfRange = "position_out_of_range"
     case unknownSchema = "unknown_schema"
     case rebuildRunning = "rebuild_running"
+
+    // Consumer groups.
+    case unknownGroup = "unknown_group"
+    case groupExists = "group_exists"
+    case groupLimit = "group_limit"
+    case staleToken = "stale_token"
+    case notParked = "not_parked"
 }
 
 /// One line of the table.
@@ -189,6 +196,25 @@ extension ErrorName {
         case .rebuildRunning:
             ErrorEntry(
                 -32_047, 69, "A rebuild of this read model is under way; `projection.list` shows how far it is.")
+        case .unknownGroup:
+            ErrorEntry(
+                -32_050, 65, "`consumer.status` without a group lists those there are; `consumer.create` makes one.")
+        case .groupExists:
+            ErrorEntry(
+                -32_051, 65,
+                "`consumer.status` shows its terms. Take another name, or delete the group first: its progress goes with it."
+            )
+        case .groupLimit:
+            ErrorEntry(
+                -32_052, 69, "Delete consumer groups that nobody uses; `consumer.status` lists them.")
+        case .staleToken:
+            ErrorEntry(
+                -32_053, 65,
+                "The lease is over, or was settled. Do nothing more for it: the event is done, parked, or comes again with another token."
+            )
+        case .notParked:
+            ErrorEntry(
+                -32_054, 65, "`consumer.status` lists what is parked.")
         }
     }
 }

@@ -12,6 +12,14 @@ package enum Method: UInt8, CaseIterable, Sendable {
     case logCredit
     case logSubscribe
     case logUnsubscribe
+    case consumerClaim
+    case consumerAck
+    case consumerNack
+    case consumerExtend
+    case consumerCreate
+    case consumerDelete
+    case consumerReplayParked
+    case consumerStatus
     case queueList
     case reportFunnel
     case reportAttribution
@@ -31,6 +39,14 @@ package enum Method: UInt8, CaseIterable, Sendable {
         case .logCredit: "log.credit"
         case .logSubscribe: "log.subscribe"
         case .logUnsubscribe: "log.unsubscribe"
+        case .consumerClaim: "consumer.claim"
+        case .consumerAck: "consumer.ack"
+        case .consumerNack: "consumer.nack"
+        case .consumerExtend: "consumer.extend"
+        case .consumerCreate: "consumer.create"
+        case .consumerDelete: "consumer.delete"
+        case .consumerReplayParked: "consumer.replay_parked"
+        case .consumerStatus: "consumer.status"
         case .queueList: "queue.list"
         case .reportFunnel: "report.funnel"
         case .reportAttribution: "report.attribution"

@@ -47,6 +47,13 @@ extension ReadingTransaction where Self: ~Copyable {
         return Int(stat.ms_entries)
     }
 
+    /// How many pages the table has.
+    package func pages(of table: Table) throws(LMDBError) -> Int {
+        var stat = MDB_stat()
+        try LMDBError.check(mdb_stat(handle, table.dbi, &stat), .get)
+        return Int(stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages)
+    }
+
     /// The number of the transaction whose state this one shows; grows by one with each commit.
     package var number: UInt64 { UInt64(mdb_txn_id(handle)) }
 }

@@ -73,10 +73,17 @@ package final class Daemon: Sendable {
         pool.start()
         let connections = ConnectionCount()
         let wire = limits(configuration, logger)
+        let consumers: ConsumerDesk
+        do {
+            consumers = try ConsumerDesk(log: log, pool: pool, clock: { microsecondsNow() })
+        } catch {
+            try? pool.syncShutdownGracefully()
+            throw error
+        }
         let ledger = Ledger(
             context: QueryContext(log: log, models: models, now: { microsecondsNow() }), format: format,
             schemas: schemas,
-            pool: pool, startedAt: startedAt, connections: { connections.value })
+            pool: pool, consumers: consumers, startedAt: startedAt, connections: { connections.value })
         let services = Collected()
         do {
             let listener = try Listener.start(
@@ -92,6 +99,8 @@ package final class Daemon: Sendable {
         } catch {
             for service in services.all { service.abandon() }
             try? pool.syncShutdownGracefully()
+            consumers.end()
+            consumers.endThread()
             throw error
         }
     }
@@ -143,6 +152,7 @@ package final class Daemon: Sendable {
         logger.notice("stopping")
         // What waits for a read model is answered now, or the farewell would take as long as the longest wait.
         ledger.models.endWaits()
+        ledger.consumers.endWaits()
         listener.stop(within: .seconds(Limits.farewellSeconds))
         ledger.models.stop()
         // After the listener: its connections wait for what runs here.
@@ -150,8 +160,10 @@ package final class Daemon: Sendable {
         for (service, eventLoop) in zip(services.withLock { $0 }, listener.eventLoops) {
             try? eventLoop.submit { service.end() }.wait()
         }
+        ledger.consumers.end()
         ledger.models.close()
         ledger.log.close()
+        ledger.consumers.endThread()
         listener.endEventLoops()
         logger.notice("stopped")
         // The last appends may have met a device that fails.

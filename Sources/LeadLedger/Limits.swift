@@ -74,4 +74,50 @@ package enum Limits {
 
     /// Threads that read the log and the read models for queries: reads may wait for the disk, event loops may not.
     package static let readerThreads = 2
+
+    /// Consumer groups of a ledger. By taste: a group with a full window takes about 2 MiB.
+    package static let consumerGroupsMax = 64
+
+    /// Bytes of a group's name.
+    package static let consumerNameBytesMax = 64
+
+    /// Bytes of a group's filter, as JSON: it is kept in one register.
+    package static let consumerFilterBytesMax = 40 << 10
+
+    /// Matching events that a group may be ahead of its progress, acked ones included: what is kept in memory, and what a start
+    /// reads at most. A lead that is slow holds the progress, and the others go on as far as this.
+    package static let consumerWindowEvents = 8_192
+
+    /// Parked events of a group after which it takes in no new ones: by then it is not the events that are broken. What was taken
+    /// in before may still add to them, a window at most.
+    package static let consumerParkedEvents = 10_000
+
+    /// Events that are claimed, or said something of, in one request.
+    package static let consumerEventsPerRequest = 1_000
+
+    /// Attempts before an event is parked: the default, and the most that may be asked for.
+    package static let consumerAttemptsDefault = 5
+    package static let consumerAttemptsMax = 1_000
+
+    /// Milliseconds of a lease: the default, and the most. Longer work extends its lease: who is gone for hours is gone.
+    package static let consumerLeaseDefaultMilliseconds = 30_000
+    package static let consumerLeaseMaxMilliseconds = 43_200_000
+
+    /// Milliseconds after which a returned event is delivered again at the latest: a day. A start forgets the delay.
+    package static let consumerDelayMaxMilliseconds = 86_400_000
+
+    /// Matching events that one slice of reading for a group takes in.
+    package static let consumerSliceEvents = 1_024
+
+    /// Rows of acked events that one write of the floor deletes.
+    package static let consumerRowsDeleted = 4_096
+
+    /// Positions that the floor may be ahead of what the disk knows, where nothing else is written: what a start looks at again.
+    package static let consumerFloorBehind: UInt64 = 10_000
+
+    /// Milliseconds until a write of the daemon's own that found no room is tried again.
+    package static let consumerRetryMilliseconds: Int64 = 250
+
+    /// Leases and parked events that `consumer.status` lists when the request names no limit.
+    package static let consumerListed = 100
 }

@@ -14,6 +14,7 @@ struct Ledger: Sendable {
     let format: LedgerFormat
     let schemas: EventSchemas
     let pool: NIOThreadPool
+    let consumers: ConsumerDesk
     let startedAt: UInt64
     /// Connections that are served now.
     let connections: @Sendable () -> Int
@@ -28,6 +29,7 @@ final class Service: RequestService, @unchecked Sendable {
     private let ledger: Ledger
     private let append: AppendHandler
     private let subscriptions: SubscriptionHandler
+    private let consumers: ConsumerHandler
     private let queries: QueryRunner
     private let eventLoop: any EventLoop
     /// By the method's raw value: looked at for each request.
@@ -52,6 +54,8 @@ final class Service: RequestService, @unchecked Sendable {
             parametersOfMany: parameters[Int(Method.appendMany.rawValue)], eventLoop: eventLoop,
             now: ledger.context.now)
         subscriptions = SubscriptionHandler(log: ledger.log, pool: ledger.pool, eventLoop: eventLoop)
+        consumers = ConsumerHandler(
+            desk: ledger.consumers, schemas: ledger.schemas, eventLoop: eventLoop, now: ledger.context.now)
         queries = QueryRunner(context: ledger.context, pool: ledger.pool, eventLoop: eventLoop)
     }
 
@@ -79,6 +83,9 @@ final class Service: RequestService, @unchecked Sendable {
         case .logSubscribe: subscriptions.subscribe(request, reply: reply)
         case .logCredit: subscriptions.credit(request, reply: reply)
         case .logUnsubscribe: subscriptions.unsubscribe(request, reply: reply)
+        case .consumerCreate, .consumerClaim, .consumerAck, .consumerNack, .consumerExtend, .consumerStatus,
+            .consumerReplayParked, .consumerDelete:
+            consumers.receive(request, reply: reply)
         case .queueList: queries.run(QueueList.self, request.params, reply: reply)
         case .reportFunnel: queries.run(ReportFunnel.self, request.params, reply: reply)
         case .reportAttribution: queries.run(ReportAttribution.self, request.params, reply: reply)
@@ -106,7 +113,10 @@ final class Service: RequestService, @unchecked Sendable {
 
     func batchEnded() { append.batchEnded() }
 
-    func connectionClosed(_ connection: Connection) { subscriptions.connectionClosed(connection) }
+    func connectionClosed(_ connection: Connection) {
+        subscriptions.connectionClosed(connection)
+        consumers.connectionClosed(connection)
+    }
 
     // MARK: Rebuilding
 

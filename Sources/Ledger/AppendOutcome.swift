@@ -14,6 +14,8 @@ package enum AppendOutcome: Sendable {
     case appended(AppendReceipt)
     /// A dry run: nothing is against it. Nothing was stored; the versions are those that its events would get now.
     case wouldAppend([StreamVersion])
+    /// The unit had no events; its register writes survive a power cut.
+    case stored
     /// Nothing of it was stored by this submission; nor before, unless the refusal is `poisoned`, after which nothing is
     /// looked up.
     case refused(AppendRefusal)

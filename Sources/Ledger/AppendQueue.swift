@@ -54,7 +54,7 @@ final class AppendQueue: Sendable {
         if hasRoom { sink.queueHasRoom() }
     }
 
-    /// Takes what waits, at most `eventsMax` events or `bytesMax` bytes and a unit, into `units`, and waits for some if
+    /// Takes what waits, at most `eventsMax` events and register writes or `bytesMax` bytes and a unit, into `units`, and waits for some if
     /// there is nothing.
     /// - Returns: false when the queue is closed and empty.
     func take(eventsMax: Int, bytesMax: Int = .max, into units: inout [AppendUnit]) -> Bool {
@@ -70,7 +70,7 @@ final class AppendQueue: Sendable {
                 var bytes = 0
                 var count = 0
                 while count < state.units.count, events < eventsMax, bytes < bytesMax {
-                    events += state.units[count].eventCount
+                    events += state.units[count].writeCount
                     bytes += state.units[count].byteCount
                     count += 1
                 }

@@ -79,6 +79,9 @@ package final class AppendUnit: @unchecked Sendable {
     /// The distinct streams of the events and expectations.
     var streams: ContiguousArray<StreamSlot> = []
     var expectations: ContiguousArray<(stream: Int, expected: ExpectedVersion)> = []
+    /// What is committed with the events, each value with its sum; the later of two writes of a key counts.
+    private(set) var registerWrites: [RegisterWrite] = []
+    private var registerBytes = 0
 
     /// Whether it is only asked what would become of it.
     private(set) var isDryRun = false
@@ -120,6 +123,8 @@ package final class AppendUnit: @unchecked Sendable {
         slots.removeAll(keepingCapacity: true)
         streams.removeAll(keepingCapacity: true)
         expectations.removeAll(keepingCapacity: true)
+        registerWrites.removeAll()
+        registerBytes = 0
         nameTwice = nil
         if !eventsByName.isEmpty { eventsByName = [:] }
         lookupProgress = nil
@@ -134,7 +139,9 @@ package final class AppendUnit: @unchecked Sendable {
 
     package var eventCount: Int { slots.count }
     /// Memory it takes in the queue, about.
-    package var byteCount: Int { bytes.count + 256 }
+    package var byteCount: Int { bytes.count + registerBytes + 256 }
+    /// Entries it puts, replaces or deletes at most, besides leaf hashes.
+    var writeCount: Int { slots.count + registerWrites.count }
 
     /// The stream of event `index`.
     package func streamKey(ofEvent index: Int) -> StreamKey { slots[index].key }
@@ -260,6 +267,23 @@ package final class AppendUnit: @unchecked Sendable {
     package func expect(stream: StreamKey, _ expected: ExpectedVersion) {
         expectations.append((streamIndex(of: stream), expected))
     }
+
+    /// Has registers written with the events, or without any: a unit of writes alone takes no position, and its outcome is
+    /// `stored`. A unit that is refused writes none of them. One whose events are all stored already writes them all the
+    /// same: a duplicate says that the events are there, not that these writes are.
+    package func write(_ registers: some Sequence<RegisterWrite>) {
+        for write in registers {
+            let stored = write.value.map { RegisterValue.sealed(write.key, $0) }
+            registerBytes += write.key.count + (stored?.count ?? 0)
+            registerWrites.append(RegisterWrite(key: write.key, stored: stored))
+        }
+    }
+
+    /// By which the sink knows it.
+    package var replyToken: UInt64 { token }
+
+    /// Whether it speaks of streams, which are to be looked up before it is submitted.
+    package var needsLookUp: Bool { !streams.isEmpty }
 
     private func fault(in draft: EventDraft) -> RecordFault? {
         let most = LedgerLimits.shortTextBytesMax

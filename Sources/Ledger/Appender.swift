@@ -25,7 +25,7 @@ import Synchronization
 /// - a record found changed, or any other error of LMDB's: poisoned too; the log cannot be trusted.
 ///
 /// Invariants:
-/// - A1: a unit's events are all put, at consecutive positions, or none is.
+/// - A1: a unit's events are all put, at consecutive positions, and its registers with them, or nothing of it is.
 /// - A2: a unit is checked whole before its first put, so that one that fails never fails its neighbours.
 /// - A3: no outcome is delivered before the sync it depends on has succeeded.
 /// - A4: after a failed commit there is no other.
@@ -65,6 +65,11 @@ final class Appender: @unchecked Sendable {
     /// readers are lent, appending must go on. Nil once the log is closed.
     private var snapshot: IndexSnapshot?
     private var snapshotIsActive = false
+    /// Whether the group writes registers, and their table where this group has made it.
+    private var writesRegisters = false
+    private var newRegisters: Table?
+    /// Pages of that table as of the last commit that wrote to it: what a group may copy of it at most.
+    private var registerPages: Int?
 
     private struct Replies {
         let sink: any AppendReplySink
@@ -190,6 +195,8 @@ final class Appender: @unchecked Sendable {
         noRoom = refusal
         if refusal == nil { try makeRoom(units) } else { forgetPlaces(units) }
 
+        writesRegisters = false
+        newRegisters = nil
         groupStart = overlay.end
         let last = lastRecordedAt.load(ordering: .relaxed)
         clockNow = clock()
@@ -203,7 +210,10 @@ final class Appender: @unchecked Sendable {
             var transaction = try log.environment.beginWrite()
             // 3.
             for unit in units { outcomes.append(try settle(unit, &transaction)) }
-            guard !staged.isEmpty else { return }
+            guard !staged.isEmpty || writesRegisters else { return }
+            if writesRegisters, let table = newRegisters ?? log.registers {
+                registerPages = try transaction.pages(of: table)
+            }
             // 4.
             if let code = configuration.faults?.code(.commit) { throw LMDBError(code: code, operation: .commit) }
             try transaction.commit()
@@ -216,6 +226,8 @@ final class Appender: @unchecked Sendable {
         }
 
         // 5.
+        if let newRegisters { log.adoptRegisters(newRegisters) }
+        guard !staged.isEmpty else { return }
         lastRecordedAt.store(recordedAt, ordering: .relaxed)
         overlay.join(staged)
         unstageAll()
@@ -234,9 +246,10 @@ final class Appender: @unchecked Sendable {
 
     /// Step 1: in the tail, then on the disk.
     private func makeRoom(_ units: [AppendUnit]) throws(GroupFailure) {
-        let (events, bytes) = units.reduce(into: (0, 0)) { sum, unit in
+        let (events, bytes, registers) = units.reduce(into: (0, 0, 0)) { sum, unit in
             sum.0 += unit.eventCount
             sum.1 += unit.byteCount
+            sum.2 += unit.registerWrites.count
         }
         // The tail is bounded: a group that does not fit waits at the client.
         if overlay.count + events > configuration.tailEventsMax {
@@ -251,7 +264,9 @@ final class Appender: @unchecked Sendable {
             if let code = configuration.faults?.code(.space) {
                 throw FileError(operation: "allocate space for", path: log.environment.directory, code: code)
             }
-            try space.ensure(bytes: Self.bytesAtWorst(events: events, bytes: bytes))
+            var worst = Self.bytesAtWorst(events: events, bytes: bytes)
+            if registers > 0 { worst += try registerBytesAtWorst(writes: registers) }
+            try space.ensure(bytes: worst)
         } catch {
             throw error.isDiskFull ? .dropped(.diskFull) : .unknown(LedgerError(error))
         }
@@ -261,6 +276,23 @@ final class Appender: @unchecked Sendable {
     /// (a record's node has about 26 bytes around it, a leaf's entry 58); the rest is for the pages above, the pages
     /// copied on the way down, and the free list.
     static func bytesAtWorst(events: Int, bytes: Int) -> Int { 2 * (bytes + 128 * events) + 256 << 10 }
+
+    /// Registers lie anywhere in their table: each write may copy its leaf page and those above it, four at most in a table of
+    /// 10 million, but all of them no more than the table has; and each put may split a page. The values were counted as bytes.
+    private func registerBytesAtWorst(writes: Int) throws(FileError) -> Int {
+        let pageBytes = Int(log.environment.info.pageSize)
+        if registerPages == nil {
+            do throws(LMDBError) {
+                let transaction = try log.environment.beginRead()
+                registerPages =
+                    try log.registers.map { (table) throws(LMDBError) in try transaction.pages(of: table) } ?? 0
+            } catch {
+                // Counted after the next commit; until then as if every write had its pages.
+                return 5 * writes * pageBytes
+            }
+        }
+        return (min(4 * writes, registerPages ?? 0) + writes) * pageBytes
+    }
 
     private func unstageAll() {
         for index in staged.indices.reversed() { unstageName(index) }
@@ -322,10 +354,10 @@ final class Appender: @unchecked Sendable {
     ) throws(LMDBError) -> AppendOutcome {
         // 1.
         if let twice = unit.nameTwice { return .refused(.nameTwiceInUnit(event: twice.event, first: twice.first)) }
-        precondition(unit.eventCount > 0, "a unit without events has no outcome")
+        precondition(unit.writeCount > 0, "a unit that writes nothing has no outcome")
 
         // The index knew less than the overlay has forgotten: look again (see Overlay).
-        if unit.lookupProgress.map({ $0 < overlay.floor }) ?? true {
+        if !unit.streams.isEmpty, unit.lookupProgress.map({ $0 < overlay.floor }) ?? true {
             try reporting { () throws(LedgerError) in try lookUpAgain(unit) }
         }
 
@@ -337,11 +369,17 @@ final class Appender: @unchecked Sendable {
             }
             if unit.slots[event].storedAt != nil { storedCount += 1 }
         }
-        if storedCount > 0 { return try answerStored(unit, storedCount, transaction) }
+        if storedCount > 0 {
+            let outcome = try answerStored(unit, storedCount, transaction)
+            guard case .appended = outcome, !unit.registerWrites.isEmpty else { return outcome }
+            if let noRoom { return .refused(noRoom) }
+            try writeRegisters(of: unit, &transaction)
+            return outcome
+        }
 
         // 3.
         let last = lastRecordedAt.load(ordering: .relaxed)
-        if last != .min, clockNow < last - configuration.clockBehindMicrosecondsMax {
+        if unit.eventCount > 0, last != .min, clockNow < last - configuration.clockBehindMicrosecondsMax {
             return .refused(.clockBehind(lastRecordedAt: last, now: clockNow))
         }
 
@@ -386,6 +424,8 @@ final class Appender: @unchecked Sendable {
             takeBack(from: firstStaged)
             return .wouldAppend(versions)
         }
+        if !unit.registerWrites.isEmpty { try writeRegisters(of: unit, &transaction) }
+        guard unit.eventCount > 0 else { return .stored }
         return .appended(try write(unit, firstStaged, &transaction))
     }
 
@@ -452,6 +492,30 @@ final class Appender: @unchecked Sendable {
         }
         guard let receipt else { preconditionFailure("a unit without events has no outcome") }
         return receipt
+    }
+
+    /// Puts and deletes what the unit says of registers.
+    private func writeRegisters(of unit: AppendUnit, _ transaction: inout WriteTransaction) throws(LMDBError) {
+        if let code = configuration.faults?.code(.put) { throw LMDBError(code: code, operation: .put) }
+        let table: Table
+        if let known = newRegisters ?? log.registers {
+            table = known
+        } else {
+            table = try transaction.openTable(LogStore.registersName)
+            newRegisters = table
+        }
+        writesRegisters = true
+        for write in unit.registerWrites {
+            try write.key.withBytes { (key) throws(LMDBError) in
+                if let value = write.value {
+                    try value.withBytes { (value) throws(LMDBError) in
+                        try transaction.put(value, in: table, at: key)
+                    }
+                } else {
+                    try transaction.delete(in: table, at: key)
+                }
+            }
+        }
     }
 
     private static func add(

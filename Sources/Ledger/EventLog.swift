@@ -158,7 +158,7 @@ package final class EventLog: Sendable {
         try? snapshot.lookUp(unit)
     }
 
-    /// Queues units, in order. Each has at least one event.
+    /// Queues units, in order. Each has at least one event or register write.
     /// - Returns: how many were accepted. The others have to wait: see ``whenRoom(_:)``.
     // Not generic: it would be called through tables from another module, for each unit several times.
     package func submit(_ units: [AppendUnit]) -> Int { queue.submit(units) }

@@ -26,6 +26,11 @@ package enum LedgerLimits {
     /// left pages in memory that are not on the disk).
     package static let tailBytesReread = 64 << 20
 
+    /// Bytes of a register's key, and of its value. Most values are a few numbers; the longest are what a client has asked for,
+    /// kept to be read at the next start. LMDB gets slow with values far above a page.
+    package static let registerKeyBytesMax = 32
+    package static let registerValueBytesMax = 48 << 10
+
     /// Events that a version conflict names. By taste: enough to see who got there first.
     package static let conflictEventsMax = 16
 }

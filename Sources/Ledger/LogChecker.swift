@@ -39,7 +39,7 @@ package struct LogChecker {
     private static let streamsAtOnceMax: UInt64 = 2_000_000
 
     /// Everything about the log: FORMAT, the tables' keys (S1), each record's layout, hash and place (S2), times (S3),
-    /// ledger ids, and for each stream that versions continue and the lifecycle accepts each event.
+    /// ledger ids, registers' sums, and for each stream that versions continue and the lifecycle accepts each event.
     package static func checkLog(
         directory: String, lifecycle: @escaping StreamLifecycle, mayUseTmpfs: Bool = false,
         report: @escaping (Finding) -> Void
@@ -104,6 +104,7 @@ package struct LogChecker {
             for part in 0..<parts {
                 try walkLog(log, transaction, isFirst: part == 0, part: part, of: parts)
             }
+            try walkRegisters(log, transaction)
         } catch { self.error("log", "\(error)") }
     }
 
@@ -154,6 +155,19 @@ package struct LogChecker {
             let key = record.streamKey
             guard key.high % parts == part else { continue }
             follow(record, in: &streams[key], key, place)
+        }
+    }
+
+    /// Each register is what was written under its key. What they say, their writers check.
+    private func walkRegisters(_ log: LogStore, _ transaction: borrowing ReadTransaction) throws(LMDBError) {
+        guard let table = log.registers else { return }
+        var cursor = try transaction.makeCursor(on: table)
+        while let entry = try cursor.next() {
+            guard RegisterValue.opened(entry.key, entry.value) == nil else { continue }
+            let shown = entry.key.prefix(LedgerLimits.registerKeyBytesMax).map { byte in
+                (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }
+            error("register \(shown.joined())", "does not match its sum")
         }
     }
 

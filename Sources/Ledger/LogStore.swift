@@ -1,10 +1,12 @@
 import Glibc
 import LMDB
+import Synchronization
 
 /// The log's environment and its tables: what is on disk, and reading it with every check.
 ///
 /// ```
 /// records   position u64 -> record          leaves    position u64 -> SHA-256, 32 bytes
+/// registers see `Register.swift`; there once one was written
 /// meta      "ledger" -> 16 bytes of the ledger id, "created" -> i64 microseconds since 1970
 /// ```
 ///
@@ -19,6 +21,10 @@ final class LogStore: Sendable {
     let records: Table
     let leaves: Table
     let ledgerID: LedgerID
+    private let registersTable: Mutex<Table?>
+
+    /// The table of registers; nil while nothing was written to one.
+    var registers: Table? { registersTable.withLock { $0 } }
 
     /// Takes an environment that `LedgerDirectory` has made or found.
     init(environment: Environment) throws(LedgerError) {
@@ -30,6 +36,7 @@ final class LogStore: Sendable {
             else { throw LMDBError(code: ENOENT, operation: .openTable, context: "the log's tables") }
             self.records = records
             self.leaves = leaves
+            registersTable = Mutex(try environment.existingTable(named: Self.registersName))
             let transaction = try environment.beginRead()
             let stored = try transaction.unsafeValue(in: meta, at: UnsafeRawBufferPointer("ledger"))
             guard let stored, let ledgerID = LedgerID(bytes: stored) else {
@@ -80,6 +87,11 @@ final class LogStore: Sendable {
                 .corruption, "the log's tables have gaps, or do not end together", path: environment.directory)
         }
     }
+
+    static let registersName = "registers"
+
+    /// The commit that made the table of registers has succeeded: from now on others may read it.
+    func adoptRegisters(_ table: Table) { registersTable.withLock { $0 = table } }
 
     // EILSEQ: never LMDB's own.
     private static let tablesDiffer = LMDBError(code: EILSEQ, operation: .cursor)

@@ -4,7 +4,7 @@ import LMDB
 ///
 /// Hold the ``LedgerLock`` of the directory, in this process or its parent.
 package final class StoppedLog: Sendable {
-    private let log: LogStore
+    let log: LogStore
     package let end: Position
     package var ledgerID: LedgerID { log.ledgerID }
 

@@ -46,7 +46,11 @@ import Testing
         "report funnel --by source --cohort --from 2018-01-01 --to 2018-02-01 --period month --horizon 30",
         "report funnel --flow --as-of 2018-01-01",
         "report attribution --by landing_page --model first --model linear --conversion won", "projection list",
-        "projection rebuild leads", "status", "schema", "schema lead.won",
+        "projection rebuild leads", "status", "schema", "schema lead.won", "consumer create g --from head",
+        "consumer create g --from 7 --type lead.won --type lead.lost --lead L-1 --max-attempts 3 --lease-ms 500",
+        "consumer status", "consumer status g --limit 5 --after 9",
+        "consumer replay-parked g --position 3 --position 4",
+        "consumer replay-parked g --limit 2", "consumer delete g",
     ])
     func `every verb takes its options`(_ line: String) throws {
         _ = try LeadLedgerCommand.parseAsRoot(line.split(separator: " ").map(String.init))
@@ -55,6 +59,7 @@ import Testing
     @Test(arguments: [
         "nonsense", "show", "import f.csv", "sample", "sample --leads -1", "sample --leads x", "replay --from -1",
         "report funnel --cohort --flow", "tail -n 10001", "queue", "projection rebuild",
+        "consumer create", "consumer create g --from tail", "consumer delete", "consumer replay-parked g --position -1",
     ])
     func `what cannot be meant exits with 64, or shows the help of a group`(_ line: String) {
         do {

@@ -60,6 +60,38 @@ import Testing
                 """)
     }
 
+    @Test func `a group shows why it does not move, what is out and what is parked`() throws {
+        let answer = """
+            {"group":"router","epoch":7,"from":0,"filter":{"types":["lead.won"]},"max_attempts":5,"lease_ms":30000,"progress":17,"head":40,"lag":23,\
+            "window":{"events":3,"max":8192},"claims_waiting":0,"leased":1,"leases":[{"position":17,"lead":"L-1","attempt":2,"consumer":"w1","storing":false,"deadline":"2026-03-01T09:00:30Z"}],\
+            "parked":2,"parked_events":[{"position":12,"lead":"L-2","attempts":5,"reason":"returned","error":"no such town","parked_at":"2026-03-01T08:00:00Z"}],"parked_after":12,\
+            "reason":{"state":"leased","position":17,"message":"position 17 (lead L-1) is leased by w1"}}
+            """
+        #expect(
+            try text(answer, ConsumerCommand.Status.write) == """
+                group     router
+                progress  17 of 40
+                reason    leased: position 17 (lead L-1) is leased by w1
+                from      0
+                filter    {"types":["lead.won"]}
+                lease     30000 ms, 5 attempts
+                window    3 of 8192 events
+                waiting   0 claims
+                leased    1
+                parked    2
+
+                leased  lead  attempt  consumer  until
+                ------  ----  -------  --------  --------------------
+                    17  L-1         2  w1        2026-03-01T09:00:30Z
+
+                parked  lead  attempts  reason    at                    error
+                ------  ----  --------  --------  --------------------  ------------
+                    12  L-2          5  returned  2026-03-01T08:00:00Z  no such town
+                more with --after 12
+
+                """)
+    }
+
     @Test func `the queue shows ages, and a lead without a channel as (none)`() throws {
         let answer = """
             {"position":5,"as_of":"2026-03-01T12:00:00Z","total":30,"leads":[\

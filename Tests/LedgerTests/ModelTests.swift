@@ -196,6 +196,7 @@ private struct LedgerModel {
                         positions: receipt.events.map(\.position.rawValue),
                         versions: receipt.events.map(\.version.rawValue),
                         recordedAt: receipt.recordedAt, isDuplicate: receipt.isDuplicate)
+                case .stored: preconditionFailure("a unit of these tests has events")
                 case .refused(let refusal): .refused(refusal)
                 case .unknown: .unknown
                 }

@@ -229,7 +229,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         case .part(let many, let index):
             switch outcome {
             case .appended(let receipt): many.stored(index, receipt, of: entry.unit, &instants)
-            case .wouldAppend: preconditionFailure("append.many has no dry run")
+            case .wouldAppend, .stored: preconditionFailure("append.many has no dry run, and its units have events")
             case .refused(let refusal):
                 many.refused(index, ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
             case .unknown: many.refused(index, .outcomeUnknown)
@@ -258,6 +258,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             }
             answer(reply, text, entry.terms.wait, below: receipt.last.successor)
         case .wouldAppend(let versions): reply.succeed { $0.dryRun(versions, of: entry.unit) }
+        case .stored: preconditionFailure("a unit of append has events")
         case .refused(let refusal):
             reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
         case .unknown: reply.fail(.outcomeUnknown)

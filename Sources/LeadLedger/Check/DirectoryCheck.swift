@@ -53,6 +53,7 @@ package struct DirectoryCheck {
             LogChecker.checkLog(directory: directory, lifecycle: LeadStreams.lifecycle, mayUseTmpfs: isTest) {
                 find($0.place, $0.what)
             }
+            ConsumerCheck.check(directory: directory, mayUseTmpfs: isTest, find: find)
         case "index":
             LogChecker.checkIndex(directory: directory, lifecycle: LeadStreams.lifecycle, mayUseTmpfs: isTest) {
                 find($0.place, $0.what)
