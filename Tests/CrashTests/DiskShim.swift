@@ -26,8 +26,8 @@ struct DiskShim {
     }
 
     struct Fault: Sendable, CustomStringConvertible {
-        /// w write, m meta page, s sync, a allocate, t truncate, r rename, o create, u remove.
-        var classes = "wmsatrou"
+        /// w write, m meta page, s sync, a allocate, t truncate, r rename, o create, d create a directory, u remove.
+        var classes = "wmsatrodu"
         var kind: Kind
         /// Which of the calls of these classes, from 1.
         var number: Int

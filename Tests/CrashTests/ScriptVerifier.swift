@@ -14,34 +14,38 @@ struct ScriptVerifier {
         var submitted: Int
         /// Another boot's id, after which nothing that was not synced is believed; nil: this boot's.
         var boot: String?
+        /// Whether the script is played after the look.
+        var isPlayed = true
     }
 
     enum Verdict {
-        /// As it must be; with so many events before the script was played again.
-        case sound(events: Int)
+        /// As it must be; with so many units before the script was played again.
+        case sound(units: Int)
         case unsound(String)
 
         var fault: String? { if case .unsound(let why) = self { why } else { nil } }
-        var events: Int? { if case .sound(let events) = self { events } else { nil } }
+        var units: Int? { if case .sound(let units) = self { units } else { nil } }
     }
 
     /// Units of the script.
     let units: Int
     let scratch: String
 
-    func verify(_ directories: [Directory]) throws -> [Verdict] {
+    /// - Parameter variables: of the process that looks.
+    func verify(_ directories: [Directory], variables: [String: String] = [:]) throws -> [Verdict] {
         var verdicts: [Verdict] = []
         while verdicts.count < directories.count {
             let list = scratch + "/verify.list"
             let lines = directories[verdicts.count...].map {
-                "\($0.path) \($0.acknowledged) \($0.submitted) \($0.boot ?? "-")\n"
+                "\($0.path) \($0.acknowledged) \($0.submitted) \($0.boot ?? "-") \($0.isPlayed ? "play" : "look")\n"
             }
             try write(lines.joined(), toFile: list)
             let result = try run(
-                Programs.ledgerDriver, ["verify", "\(units)"], input: list, scratch: scratch, milliseconds: 300_000)
+                Programs.ledgerDriver, ["verify", "\(units)"], variables: variables, input: list, scratch: scratch,
+                milliseconds: 300_000)
             for line in result.output.split(separator: "\n") {
-                if line.hasPrefix("ok "), let events = Int(line.dropFirst(3)) {
-                    verdicts.append(.sound(events: events))
+                if line.hasPrefix("ok "), let units = Int(line.dropFirst(3)) {
+                    verdicts.append(.sound(units: units))
                 } else {
                     verdicts.append(.unsound(String(line)))
                 }
@@ -55,7 +59,9 @@ struct ScriptVerifier {
         return verdicts
     }
 
-    func verify(_ directory: Directory) throws -> Verdict { try verify([directory])[0] }
+    func verify(_ directory: Directory, variables: [String: String] = [:]) throws -> Verdict {
+        try verify([directory], variables: variables)[0]
+    }
 }
 
 /// A number that a variable of the environment says, or that is taken without it.

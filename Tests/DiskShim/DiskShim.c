@@ -7,7 +7,8 @@
  * SHIM_BYTES   1: the records of writes carry the bytes
  * SHIM_ACKS    a file outside of the directory: what the program writes to it stands in the trace, too
  * SHIM_FAULT   CLASSES:KIND:N[:always]: the N-th call (from 1) of these classes fails so; with `always`, all later ones too
- *              classes  w write, m LMDB's meta page, s sync, a allocate, t truncate, r rename, o create, u remove
+ *              classes  w write, m LMDB's meta page, s sync, a allocate, t truncate, r rename, o create,
+ *                       d create a directory, u remove
  *              kinds    EIO ENOSPC EINTR   nothing was done
  *                       short              half of a write was done
  *                       late               all of it was done, and is reported as EIO
@@ -114,6 +115,15 @@ static void load_lost(void) {
     close(fd);
 }
 
+/* The descriptor may be for writing only. */
+static void read_page(int fd, struct undo *entry) {
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int readable = ORIGINAL(open)(link, O_RDONLY | O_CLOEXEC);
+    if (readable < 0 || pread(readable, entry->bytes, PAGE, entry->offset) < 0) stop("cannot read a page");
+    close(readable);
+}
+
 /* Before a write: the pages as they are. What the device lacked, it gets with the next sync of the new content. */
 static void before_write(int fd, off_t offset, size_t count) {
     if (undo_path[0] == 0) return;
@@ -123,7 +133,7 @@ static void before_write(int fd, off_t offset, size_t count) {
         if (find(dirty, dirty_count, page) == NULL) {
             struct undo entry = {.offset = page};
             if (gone != NULL) entry = *gone;
-            else if (pread(fd, entry.bytes, PAGE, page) < 0) stop("cannot read a page");
+            else read_page(fd, &entry);
             add(&dirty, &dirty_count, &entry);
         }
         if (gone != NULL) {
@@ -473,7 +483,7 @@ int mkdir(const char *path, mode_t mode) {
     if (!is_below_root(path)) return ORIGINAL(mkdir)(path, mode);
     pthread_mutex_lock(&lock);
     struct stat status;
-    int fault = lstat(path, &status) != 0 ? strike('o', path) : NONE;
+    int fault = lstat(path, &status) != 0 ? strike('d', path) : NONE;
     int result = fault == FAIL ? -1 : ORIGINAL(mkdir)(path, mode), code = errno;
     if (result == 0) put('d', 0, path, strlen(path), inode_at(path, 0), inode_at(path, 1), 0, 0, NULL, 0, 0);
     pthread_mutex_unlock(&lock);
