@@ -34,6 +34,8 @@ struct DiskTrace: Sendable {
         var length: Int
         var bytes: [UInt8]
 
+        /// Of a fault: the class of the call, as DiskShim.c has it.
+        var faultClass: Character { Character(UnicodeScalar(UInt8(truncatingIfNeeded: offset))) }
         var isLog: Bool { path.hasSuffix("/log/data.mdb") }
         var name: String { Self.lastComponent(path) }
         var newName: String { Self.lastComponent(newPath) }

@@ -109,8 +109,9 @@ extension ProgramTests {
                 // Of a call that changed nothing there is no record: the fault's own names it.
                 let record = trace.calls[index - 1]
                 call = record
-                call?.isMetaPage = record.offset == Int(UInt8(ascii: "m"))
-                call?.kind = record.offset == Int(UInt8(ascii: "m")) ? .write : .init(rawValue: UInt8(record.offset))!
+                call?.isMetaPage = record.faultClass == "m"
+                call?.kind =
+                    record.faultClass == "m" ? .write : .init(rawValue: record.faultClass.asciiValue ?? 0) ?? .fault
             }
             return Case(
                 fault: fault, status: result.status, call: call,
