@@ -146,6 +146,9 @@ let package = Package(
         .executableTarget(
             name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],
             path: "Tests/PlantedDaemon/leadledgerd-planted", swiftSettings: houseStyle),
+        // A log without a socket, for the tests that take its disk away.
+        .executableTarget(
+            name: "ledger-driver", dependencies: ["Ledger"], path: "Tests/LedgerDriver", swiftSettings: houseStyle),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "JSON"], swiftSettings: houseStyle),
         .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ] + fuzzing,

@@ -12,7 +12,9 @@ package struct FileError: Error, Equatable, Sendable, CustomStringConvertible {
         self.code = code
     }
 
-    package var isDiskFull: Bool { code == ENOSPC || code == EDQUOT }
+    /// There is no room for more: on the device, in the quota, or in the file (RLIMIT_FSIZE). Reading says EFBIG of a file
+    /// that is longer than it should be.
+    package var isDiskFull: Bool { code == ENOSPC || code == EDQUOT || (code == EFBIG && operation != "read") }
 
     package var description: String { "\(operation) \(path): \(String(cString: strerror(code))) (\(code))" }
 

@@ -45,13 +45,12 @@ package final class EventLog: Sendable {
         lifecycle: @escaping StreamLifecycle, clock: @escaping @Sendable () -> Int64,
         onPoison: @escaping @Sendable (LedgerError) -> Void = { _ in }
     ) throws(LedgerError) -> EventLog {
-        // 1. Alone in a directory that is whole.
+        // 1. Alone in a directory that is whole; its log as the device has it.
         try LedgerDirectory.create(directory)
         let lock = try LedgerLock.acquire(directory: directory)
         let log = try LedgerDirectory.openLog(in: directory, configuration: configuration, now: clock())
 
         // 2. What is on the device is what was stored.
-        try PageCache.rereadTail(of: log.environment, bytes: LedgerLimits.tailBytesReread)
         let (end, lastRecordedAt) = try log.findEnd()
         try log.verifyTail(end: end, records: LedgerLimits.tailRecordsVerified)
 

@@ -130,12 +130,8 @@ enum LedgerDirectory {
         }
         if !hasLog { try createLog(in: directory, configuration: configuration, now: now) }
 
-        let environment: Environment
-        do throws(LMDBError) {
-            environment = try Environment.open(
-                directory: logPath(in: directory), options: options(configuration))
-        } catch { throw LedgerError(error, path: logPath(in: directory)) }
-        let log = try LogStore(environment: environment)
+        let log = try LogStore(
+            environment: openFromDevice(logPath(in: directory), options: options(configuration)))
         if let format {
             guard format.ledgerID == log.ledgerID else {
                 throw LedgerError(
@@ -174,6 +170,30 @@ enum LedgerDirectory {
                 throw LedgerError(error, kind: .cannotCreate)
             }
         }
+    }
+
+    /// Opens the log's environment as the device has it.
+    ///
+    /// LMDB chooses the newer of its two meta pages when it opens, and goes on in that one's place whatever the page says
+    /// later. Where a flush of it had failed, only memory would have it, and what the device has in its place is older than
+    /// the other: so the choice is made again once memory has forgotten.
+    private static func openFromDevice(
+        _ path: String, options: Environment.Options
+    ) throws(LedgerError) -> Environment {
+        func open() throws(LedgerError) -> Environment {
+            do throws(LMDBError) { return try Environment.open(directory: path, options: options) } catch {
+                throw LedgerError(error, path: path)
+            }
+        }
+        let asRemembered = try open()
+        do throws(LedgerError) {
+            try PageCache.rereadTail(of: asRemembered, bytes: LedgerLimits.tailBytesReread)
+        } catch {
+            asRemembered.close()
+            throw error
+        }
+        asRemembered.close()
+        return try open()
     }
 
     static func options(_ configuration: LogConfiguration) -> Environment.Options {

@@ -42,6 +42,8 @@ struct Serve: ParsableCommand {
         sigaddset(&signals, SIGINT)
         pthread_sigmask(SIG_BLOCK, &signals, nil)
         signal(SIGPIPE, SIG_IGN)
+        // A file at its limit (RLIMIT_FSIZE) is an error like a full disk, and not the end.
+        signal(SIGXFSZ, SIG_IGN)
 
         let daemon: Daemon
         do { daemon = try Daemon.start(configuration, logger: logger) } catch {

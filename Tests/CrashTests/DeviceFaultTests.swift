@@ -60,11 +60,11 @@ extension ProgramTests {
             // Reads go on, appends are refused again, and the log is what it was.
             #expect(try client.ask("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 1 + stored)
             #expect(try client.readLog().count == 5 + stored)
-            #expect(try client.refusal("append", note(stored))?.name == "disk_full")
+            #expect(try client.refusal("append", longNote(stored))?.name == "disk_full")
             #expect(try client.readLog().count == 5 + stored)
 
             fault.end()
-            #expect(try client.ask("append", note(stored))["duplicate"].boolean == false)
+            #expect(try client.ask("append", longNote(stored))["duplicate"].boolean == false)
             #expect(try client.readLog().count == 6 + stored)
             #expect(try daemon.terminate() == .exited(0))
             let check = try place.check(["--test"])
@@ -84,26 +84,19 @@ extension ProgramTests {
             #expect(queue["total"].integer == 5)
             #expect(try client.readLog().count == 5 + stored)
             fault.end()
-            #expect(try client.ask("append", note(stored))["duplicate"].boolean == false)
+            #expect(try client.ask("append", longNote(stored))["duplicate"].boolean == false)
             try client.waitForModels(at: 6 + stored)
             #expect(try daemon.terminate() == .exited(0))
             let check = try place.check(["--test"])
             #expect(check.status == .exited(0) && check.findings == [], "\(check)")
         }
 
-        /// Notes of 50 KiB, numbered, until one is refused.
+        /// Long notes until one is refused.
         private func fillUp(_ client: LineClient, from start: Int) throws -> (stored: Int, Refusal) {
             for number in start..<start + 200 {
-                if let refusal = try client.refusal("append", note(number)) { return (number, refusal) }
+                if let refusal = try client.refusal("append", longNote(number)) { return (number, refusal) }
             }
             throw TimedOut("a refusal: 10 MiB were taken")
-        }
-
-        private func note(_ number: Int) -> String {
-            let custom = (0..<3).map { #""k\#($0)":"\#(String(repeating: "n", count: 16_000))""# }.joined(
-                separator: ",")
-            return
-                #"{"events":[{"id":"note-\#(number)","source":"urn:test","type":"lead.noted","subject":"L-0","data":{"custom":{\#(custom)}}}]}"#
         }
     }
 }

@@ -3,8 +3,10 @@ import TestSupport
 import Testing
 
 extension ProgramTests {
-    /// Goal: P1 to P3 across kills. Method: four writers on the socket, the daemon killed at random moments, some of them in
-    /// the middle of a start; after each restart the log is read and held against what the writers were told.
+    /// Goal: P1 to P3 across kills (T1). Method: four writers on the socket, the daemon killed at random moments, some of them
+    /// in the middle of a start, of the rebuilding of index and read models after another boot, or of `projection.rebuild`;
+    /// after each restart the log is read and held against what the writers were told. (A kill at every call that changes a
+    /// file, in turn, is ErrorSweepTests'.)
     ///
     /// `LEADLEDGER_KILLS` says how many kills; `LEADLEDGER_TEST_SEED` repeats the choices, though not the scheduler's.
     @Suite struct KillStormTests {
@@ -22,7 +24,11 @@ extension ProgramTests {
             #expect(storm.kills >= kills)
             #expect(storm.history.entries.count >= kills * 20)
             #expect(storm.repeatedAndThere + storm.repeatedAndNew >= kills)
-            if kills >= 100 { #expect(storm.repeatedAndThere > 0 && storm.repeatedAndNew > 0) }
+            if kills >= 100 {
+                #expect(storm.repeatedAndThere > 0 && storm.repeatedAndNew > 0)
+                #expect(storm.killsOfRecovery >= kills / 20 && storm.killsAfterBoots >= kills / 50)
+                #expect(storm.roundsWithRebuilds >= kills / 20)
+            }
         }
 
         @Test func `the storm's checker finds a lost, a doubled, a moved, a changed and a half-stored event`() {
@@ -91,6 +97,11 @@ private struct Storm {
     private var random: SeededGenerator
     private var rounds = 0
     private(set) var kills = 0
+    /// Before the daemon served; and of these, while it made index and read models anew.
+    private(set) var killsOfRecovery = 0
+    private(set) var killsAfterBoots = 0
+    /// In which read models were being rebuilt, on request, when the kill came.
+    private(set) var roundsWithRebuilds = 0
     private(set) var checks = 0
     private(set) var modelComparisons = 0
     private(set) var history = History()
@@ -100,7 +111,8 @@ private struct Storm {
     var repeatedAndThere: Int { writers.reduce(0) { $0 + $1.repeatedAndThere } }
     var repeatedAndNew: Int { writers.reduce(0) { $0 + $1.repeatedAndNew } }
     var summary: String {
-        "\(kills) kills, \(history.entries.count) events, unanswered and there \(repeatedAndThere), unanswered and new "
+        "\(kills) kills (\(killsOfRecovery) of a start, \(killsAfterBoots) of one after another boot, \(roundsWithRebuilds) amid "
+            + "rebuilds of read models), \(history.entries.count) events, unanswered and there \(repeatedAndThere), unanswered and new "
             + "\(repeatedAndNew), \(modelComparisons) comparisons of read models, \(checks) checks"
     }
 
@@ -133,18 +145,24 @@ private struct Storm {
         rounds += 1
         if rounds.isMultiple(of: 20) { try checkStopped() }
 
-        // 1. Start; on some rounds the first attempts are killed in the middle of recovery.
-        while random.chance(25) {
+        // 1. Start; on some rounds the first attempts are killed in the middle of recovery, or of a rebuild of all caches.
+        let isOtherBoot = random.chance(15)
+        if isOtherBoot { try pretendAnotherBoot(place) }
+        while random.chance(isOtherBoot ? 60 : 25) {
             let daemon = try start()
             Monotonic.sleep(microseconds: Int.random(in: 0..<120_000, using: &random))
             try daemon.process.killAndWait()
             kills += 1
+            killsOfRecovery += 1
+            if isOtherBoot { killsAfterBoots += 1 }
         }
         let daemon = try start()
         try daemon.waitUntilServing()
 
         // 2. What is there now, against what was said before.
         try compareLog()
+        // Read models that are being made anew say so, and answer later.
+        if isOtherBoot { try place.connect().waitForModels(at: history.entries.count) }
         try compareModels(thoroughly: rounds.isMultiple(of: 20))
 
         // 3. Write, until the kill.
@@ -155,6 +173,20 @@ private struct Storm {
         bodies.append {
             Monotonic.sleep(microseconds: moment)
             process.send(signal: SIGKILL)
+        }
+        if random.chance(20) {
+            roundsWithRebuilds += 1
+            let first = Int.random(in: 0..<4, using: &random)
+            bodies.append {
+                // Until the kill: an answer is as good as none.
+                guard let client = try? LineClient(socket) else { return }
+                for number in 0..<1_000 {
+                    let model = LineClient.modelNames[(first + number) % LineClient.modelNames.count]
+                    do {
+                        _ = try client.refusal("projection.rebuild", #"{"name":"\#(model)","wait":true}"#)
+                    } catch { return }
+                }
+            }
         }
         onThreads(bodies)
         let status = try process.waitForEnd()

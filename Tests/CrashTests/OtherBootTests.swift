@@ -27,18 +27,7 @@ extension ProgramTests {
             #expect(differences(before, try place.connect().answers(about: leads)) == [])
             try second.process.killAndWait()
 
-            let directories =
-                ["index"] + names(in: place.data + "/models").filter { $0.contains("@") }.map { "models/\($0)" }
-            #expect(directories.count == 5)
-            for directory in directories {
-                let path = "\(place.data)/\(directory)/STATE"
-                var lines = try text(ofFile: path).split(separator: "\n", omittingEmptySubsequences: false).map(
-                    String.init)
-                let boot = try #require(lines.firstIndex { $0.hasPrefix("boot=") })
-                try #require(lines.contains("state=open"))
-                lines[boot] = "boot=00000000-0000-4000-8000-000000000000"
-                try write(lines.joined(separator: "\n"), toFile: path)
-            }
+            #expect(try pretendAnotherBoot(place) == 5)
             let third = try place.serve(["--test"])
             // An append is decided by the index, which is there before the first one is taken.
             for lead in StormWriter.sharedLeads.prefix(5) {
@@ -66,4 +55,25 @@ extension ProgramTests {
             return origins
         }
     }
+}
+
+/// Changes the boot id in every STATE file of a stopped ledger: to the next start, the system has gone down since.
+/// - Returns: how many there were.
+@discardableResult
+func pretendAnotherBoot(_ place: LedgerPlace) throws -> Int {
+    let builds = names(in: place.data + "/models").filter { $0.contains("@") }.map { "models/\($0)" }
+    var count = 0
+    for directory in ["index"] + builds {
+        let path = "\(place.data)/\(directory)/STATE"
+        // One that was killed while it was being made has none yet.
+        guard access(path, F_OK) == 0 else { continue }
+        var lines = try text(ofFile: path).split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        guard let boot = lines.firstIndex(where: { $0.hasPrefix("boot=") }), lines.contains("state=open") else {
+            continue
+        }
+        lines[boot] = "boot=00000000-0000-4000-8000-000000000000"
+        try write(lines.joined(separator: "\n"), toFile: path)
+        count += 1
+    }
+    return count
 }

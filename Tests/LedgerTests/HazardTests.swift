@@ -561,10 +561,12 @@ final class SmallDisk {
     /// Mounting needs root and CAP_SYS_ADMIN; an unmount of nothing says which.
     static let canMount = geteuid() == 0 && umount2("/nonexistent", 0) != 0 && errno == ENOENT
 
-    private let folder = LedgerFolder()
+    private let folder: LedgerFolder
     var path: String { folder.path + "/mount" }
 
-    init(_ kind: Kind, bytes: Int) throws {
+    /// - Parameter parent: where the image of an ext4 lies.
+    init(_ kind: Kind, bytes: Int, below parent: String = "/tmp") throws {
+        folder = LedgerFolder(below: parent)
         try #require(mkdir(path, 0o700) == 0)
         switch kind {
         case .tmpfs: try #require(mount("tmpfs", path, "tmpfs", 0, "size=\(bytes),mode=0700") == 0)
@@ -581,7 +583,8 @@ final class SmallDisk {
 
     /// Takes `bytes` away, until `free()`.
     func fill(bytes: Int) throws {
-        let descriptor = open(path + "/filler", O_WRONLY | O_CREAT, 0o600)
+        // A process that another test starts meanwhile would keep it.
+        let descriptor = open(path + "/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
         defer { close(descriptor) }
         try #require(posix_fallocate(descriptor, 0, off_t(bytes)) == 0)
     }

@@ -147,6 +147,8 @@ package enum Programs {
     package static let commandLine = path("leadledger")
     /// The daemon with a log that does not sync.
     package static let plantedDaemon = path("leadledgerd-planted")
+    /// A log that plays a script, without a socket.
+    package static let ledgerDriver = path("ledger-driver")
 
     private static func path(_ name: String) -> String {
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
