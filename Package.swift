@@ -41,7 +41,8 @@ let package = Package(
         // Storage.
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: houseStyle),
-        .target(name: "Ledger", dependencies: ["LMDB", crypto, collections], swiftSettings: houseStyle),
+        .target(name: "CLeafHash", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
+        .target(name: "Ledger", dependencies: ["LMDB", "CLeafHash", crypto, collections], swiftSettings: houseStyle),
 
         // JSON and the schemas, which are the system of record.
         .target(

@@ -1,3 +1,4 @@
+import CLeafHash
 import Crypto
 
 /// SHA-256(0x00 || record): what proves that a record is as it was stored.
@@ -23,16 +24,41 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
 
     init(_ digest: SHA256Digest) { self = digest.withUnsafeBytes { LeafHash(unchecked: $0) } }
 
-    /// A hash that has taken the 0x00 in: a copy of it costs less than beginning anew.
-    private static let prefixed: SHA256 = {
-        var hash = SHA256()
-        withUnsafeBytes(of: 0 as UInt8) { hash.update(bufferPointer: $0) }
-        return hash
-    }()
-
     /// The hash of a whole record.
     package init(of record: UnsafeRawBufferPointer) {
-        var hash = Self.prefixed
+        self = Self.hasInstructions ? LeafHash(withInstructionsOf: record) : LeafHash(withLibraryOf: record)
+    }
+
+    /// The hashes of two records, for little more than the price of one.
+    static func pair(
+        of first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> (first: LeafHash, second: LeafHash) {
+        guard hasInstructions else { return (LeafHash(withLibraryOf: first), LeafHash(withLibraryOf: second)) }
+        var hashes = (LeafHash(), LeafHash())
+        withUnsafeMutableBytes(of: &hashes.0.words) { firstHash in
+            withUnsafeMutableBytes(of: &hashes.1.words) { secondHash in
+                clh_leaf_pair(
+                    first.baseAddress, first.count, second.baseAddress, second.count, firstHash.baseAddress,
+                    secondHash.baseAddress)
+            }
+        }
+        return hashes
+    }
+
+    private static let hasInstructions = clh_available() != 0
+
+    private init() { words = (0, 0, 0, 0) }
+
+    /// By the processor's own instructions, which must be there.
+    init(withInstructionsOf record: UnsafeRawBufferPointer) {
+        self.init()
+        withUnsafeMutableBytes(of: &words) { clh_leaf(record.baseAddress, record.count, $0.baseAddress) }
+    }
+
+    /// By swift-crypto, on any processor.
+    init(withLibraryOf record: UnsafeRawBufferPointer) {
+        var hash = SHA256()
+        withUnsafeBytes(of: 0 as UInt8) { hash.update(bufferPointer: $0) }
         hash.update(bufferPointer: record)
         self.init(hash.finalize())
     }
