@@ -115,7 +115,7 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas"],
+            name: "LeadLedgerTests", dependencies: ["LeadLedger", "TestSupport", "Leads", "Ledger", "JSON", "Schemas"],
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests", dependencies: ["leadledger-bench", "Leads", "Ledger", "JSON", "Schemas"],
