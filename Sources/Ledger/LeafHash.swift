@@ -45,7 +45,7 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
         return hashes
     }
 
-    private static let hasInstructions = clh_available() != 0
+    static let hasInstructions = clh_available() != 0
 
     private init() { words = (0, 0, 0, 0) }
 
