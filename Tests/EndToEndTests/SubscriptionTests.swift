@@ -17,11 +17,13 @@ import Testing
     }
 
     private func event(_ number: Int) -> String {
-        let channel = [#""channel":"web","#, #""channel":"fair","#, "", #""channel":" ","#][number % 4]
-        let type = number < 7 ? "captured" : "touched"
+        // A touch must say so where it has none.
+        let none = number < 7 ? "" : #""channel":"","#
+        let channel = [#""channel":"web","#, #""channel":"fair","#, none, #""channel":" ","#][number % 4]
+        let (type, kind) = number < 7 ? ("captured", "") : ("touched", #""kind":"visit","#)
         let source = number % 3 == 0 ? "form" : "ads"
         return
-            #"{"id":"e\#(number)","source":"\#(source)","type":"lead.\#(type)","subject":"L\#(number % 7)","data":{\#(channel)"campaign":"c"}}"#
+            #"{"id":"e\#(number)","source":"\#(source)","type":"lead.\#(type)","subject":"L\#(number % 7)","data":{\#(kind)\#(channel)"campaign":"c"}}"#
     }
 
     private struct Notification {
