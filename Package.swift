@@ -62,7 +62,9 @@ let package = Package(
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: houseStyle),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
-        .target(name: "Ledger", dependencies: ["LMDB", "COpenSSL", collections], swiftSettings: houseStyle),
+        .target(name: "CLeafHash", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
+        .target(
+            name: "Ledger", dependencies: ["LMDB", "CLeafHash", "COpenSSL", collections], swiftSettings: houseStyle),
 
         // JSON and the schemas, which are the system of record.
         .target(

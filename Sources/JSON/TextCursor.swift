@@ -3,6 +3,8 @@
 @frozen
 package struct TextCursor {
     package var at: UnsafeMutableRawPointer
+    /// Whether it is known that nothing which comes to `escaped` has anything to escape.
+    package var isPlain = false
 
     @inlinable
     package init(_ place: UnsafeMutableRawPointer) { at = place }
@@ -23,7 +25,7 @@ package struct TextCursor {
     /// The inside of a JSON string. Almost no identifier has anything to escape.
     @inlinable @inline(__always)
     package mutating func escaped(_ bytes: UnsafeRawBufferPointer) {
-        if bytes.isPlainInJSON { copy(bytes) } else { escape(bytes) }
+        if isPlain || bytes.isPlainInJSON { copy(bytes) } else { escape(bytes) }
     }
 
     @inline(never)

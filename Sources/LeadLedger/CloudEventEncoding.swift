@@ -46,6 +46,7 @@ struct CloudEventEncoder {
     /// - Returns: the bytes written.
     mutating func write(_ record: RecordView, to place: UnsafeMutableRawPointer) -> Int {
         var text = TextCursor(place)
+        text.isPlain = record.texts.isPlainInJSON
         text.literal(#"{"specversion":"1.0","id":""#)
         text.escaped(record.eventID)
         text.literal(#"","source":""#)
@@ -131,29 +132,26 @@ struct InstantEncoder {
             return
         }
         let inDay = instant - newDay * perDay
-        let (second, fraction) = inDay.quotientAndRemainder(dividingBy: Instant.microsecondsPerSecond)
-        put(second / 3_600, 2, at: 11)
-        put(second / 60 % 60, 2, at: 14)
-        put(second % 60, 2, at: 17)
-        if fraction == 0 {
-            text[19] = UInt8(ascii: "Z")
-            count = 20
-        } else {
-            text[19] = UInt8(ascii: ".")
-            put(fraction, 6, at: 20)
+        let second = UInt32(truncatingIfNeeded: inDay / 1_000_000)
+        let fraction = UInt32(truncatingIfNeeded: inDay % 1_000_000)
+        count = withUnsafeMutableBytes(of: &text) { text in
+            Self.put(second / 3_600, at: 11, in: text)
+            Self.put(second / 60 % 60, at: 14, in: text)
+            Self.put(second % 60, at: 17, in: text)
+            text[19] = fraction == 0 ? UInt8(ascii: "Z") : UInt8(ascii: ".")
+            if fraction == 0 { return 20 }
+            Self.put(fraction / 10_000, at: 20, in: text)
+            Self.put(fraction / 100 % 100, at: 22, in: text)
+            Self.put(fraction % 100, at: 24, in: text)
             text[26] = UInt8(ascii: "Z")
-            count = 27
+            return 27
         }
     }
 
+    /// Two digits.
     @inline(__always)
-    private mutating func put(_ number: Int64, _ digits: Int, at start: Int) {
-        var rest = UInt32(truncatingIfNeeded: number)
-        var index = start + digits
-        while index > start {
-            index -= 1
-            text[index] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
-        }
+    private static func put(_ number: UInt32, at start: Int, in text: UnsafeMutableRawBufferPointer) {
+        text[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / 10)
+        text[start + 1] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10)
     }
 }

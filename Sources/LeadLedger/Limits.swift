@@ -36,15 +36,19 @@ package enum Limits {
     /// costs the time of a hundred events. With one event more it still fits its buffer of 256 KiB.
     package static let sliceBytesMax = 192 * 1024
 
-    /// Buffers for slices that an event loop keeps for the next ones: two subscriptions' worth, each one slice that is read
-    /// and one that is written. Where more is read at once, their memory is taken and given back.
-    package static let spareSlicesMax = 4
+    /// Slices that a reader thread reads in a row, as long as they are full, which takes it about a millisecond: each goes to
+    /// the event loop as soon as it is there, and the thread does not wait to be woken again.
+    package static let slicesAtOnceMax = 3
+
+    /// Buffers for slices that an event loop keeps for the next ones, 2 MiB: what one subscription that is read as fast as
+    /// possible has on its way. Where there is more, memory is taken and given back.
+    package static let spareSlicesMax = 8
 
     /// Slices of the log (10,000 events or 50 ms each) that one `log.read` scans for a filter that matches little; `next`
     /// then says where to go on.
     package static let scanSlicesMax = 20
 
-    /// Subscriptions of one connection: each may hold one slice of 256 KiB that is being read.
+    /// Subscriptions of one connection: each may have three slices of 256 KiB on their way.
     package static let subscriptionsPerConnectionMax = 16
 
     /// Seconds between heartbeats of a subscription that has nothing to say.

@@ -202,15 +202,49 @@ public final class LedgerClient {
     }
 
     /// The next message, waiting for it.
+    ///
+    /// The parameters of a notification are given as they came, without having been parsed: a replay takes a million events a
+    /// second.
     public func receive() throws(ClientError) -> Message {
-        try receive { message in
-            switch message {
-            case .result(let value): .result(json: Array(value.raw))
-            case .refused(let error): .refused(error)
-            case .notification(let method, let params):
-                .notification(method: method.string ?? "", params: Array(params.raw))
+        if kept.isEmpty {
+            let line = try nextLine()
+            if let notification = input.withUnsafeBytes({
+                Self.notification(UnsafeRawBufferPointer(rebasing: $0[line]))
+            }) {
+                return notification
             }
+            return try withMessage(try parse(input[line])) { message in Self.copy(of: message) }
         }
+        return try receive { message in Self.copy(of: message) }
+    }
+
+    private static func copy(of message: Incoming) -> Message {
+        switch message {
+        case .result(let value): .result(json: Array(value.raw))
+        case .refused(let error): .refused(error)
+        case .notification(let method, let params):
+            .notification(method: method.string ?? "", params: Array(params.raw))
+        }
+    }
+
+    /// A line that begins as the daemon's notifications do, taken apart without a parser; nil for any other.
+    ///
+    /// ```
+    /// {"jsonrpc":"2.0","method":"log.events","params":{...}}
+    /// ```
+    private static func notification(_ line: UnsafeRawBufferPointer) -> Message? {
+        let (begin, middle): (StaticString, StaticString) = (#"{"jsonrpc":"2.0","method":""#, #"","params":"#)
+        let methodStart = begin.utf8CodeUnitCount
+        guard line.count > methodStart, line.last == UInt8(ascii: "}"),
+            UnsafeRawBufferPointer(rebasing: line[..<methodStart]).equals(begin),
+            let methodEnd = line[methodStart...].firstIndex(of: UInt8(ascii: "\"")),
+            case let paramsStart = methodEnd + middle.utf8CodeUnitCount, paramsStart < line.count - 1,
+            UnsafeRawBufferPointer(rebasing: line[methodEnd..<paramsStart]).equals(middle),
+            !line[methodStart..<methodEnd].contains(UInt8(ascii: "\\"))
+        else { return nil }
+        return .notification(
+            method: String(decoding: line[methodStart..<methodEnd], as: UTF8.self),
+            params: Array(line[paramsStart..<(line.count - 1)]))
     }
 
     /// What `receive` lends.

@@ -1,3 +1,5 @@
+import CLeafHash
+
 /// SHA-256(0x00 || record): what proves that a record is as it was stored.
 package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
     package static let byteCount = 32
@@ -23,6 +25,37 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
 
     /// The hash of a whole record.
     package init(of record: UnsafeRawBufferPointer) {
+        self = Self.hasInstructions ? LeafHash(withInstructionsOf: record) : LeafHash(withLibraryOf: record)
+    }
+
+    /// The hashes of two records, for little more than the price of one.
+    static func pair(
+        of first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> (first: LeafHash, second: LeafHash) {
+        guard hasInstructions else { return (LeafHash(withLibraryOf: first), LeafHash(withLibraryOf: second)) }
+        var hashes = (LeafHash(), LeafHash())
+        withUnsafeMutableBytes(of: &hashes.0.words) { firstHash in
+            withUnsafeMutableBytes(of: &hashes.1.words) { secondHash in
+                clh_leaf_pair(
+                    first.baseAddress, first.count, second.baseAddress, second.count, firstHash.baseAddress,
+                    secondHash.baseAddress)
+            }
+        }
+        return hashes
+    }
+
+    static let hasInstructions = clh_available() != 0
+
+    private init() { words = (0, 0, 0, 0) }
+
+    /// By the processor's own instructions, which must be there.
+    init(withInstructionsOf record: UnsafeRawBufferPointer) {
+        self.init()
+        withUnsafeMutableBytes(of: &words) { clh_leaf(record.baseAddress, record.count, $0.baseAddress) }
+    }
+
+    /// By libcrypto, on any processor.
+    init(withLibraryOf record: UnsafeRawBufferPointer) {
         var hash = SHA256()
         hash.update(0)
         hash.update(record)

@@ -167,6 +167,9 @@ package struct RecordView {
             ? UnsafeRawBufferPointer(start: nil, count: 0) : slice(publicEnd + 5, trailer)
     }
 
+    /// All of them but the members, which lie side by side.
+    package var texts: UnsafeRawBufferPointer { slice(RecordLayout.headerBytes, publicStart) }
+
     private func text(_ index: Int) -> UnsafeRawBufferPointer {
         var start = RecordLayout.headerBytes
         for earlier in 0..<index { start += Int(whole[RecordLayout.lengths + earlier]) }

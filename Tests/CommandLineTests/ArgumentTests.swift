@@ -41,6 +41,7 @@ import Testing
     @Test(arguments: [
         "append", "append f.ndjson", "import --mapping m.yaml f.csv", "sample --leads 5", "sample --leads 5 --seed 7",
         "show L-1", "history L-1", "replay", "replay --from 3 --to 9 --type lead.won --type lead.lost --lead L-1",
+        "replay --source form --channel web --channel fair",
         "tail",
         "tail --follow", "tail -n 3 -f", "queue list --custody inbox --queue q --limit 5 --channel web",
         "report funnel --by source --cohort --from 2018-01-01 --to 2018-02-01 --period month --horizon 30",

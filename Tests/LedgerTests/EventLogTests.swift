@@ -452,14 +452,20 @@ import Testing
         let ledger = try TestLedger(folder)
         try flip("haystack-2", in: folder.path + "/log/data.mdb")
         #expect(throws: LedgerError.self) { try ledger.log.record(at: position(2)) { _ in } }
-        var seen = 0
-        let error = #expect(throws: LedgerError.self) {
-            try ledger.log.read(from: .zero, limit: 9, maxBytes: .max) { _ in
-                seen += 1
-                return true
+        // Records are checked two at a time: the flipped one is once the first and once the second of its pair.
+        for start: UInt64 in 0...2 {
+            var seen: UInt64 = 0
+            let error = #expect(throws: LedgerError.self) {
+                try ledger.log.read(from: position(start), limit: 9, maxBytes: .max) { _ in
+                    seen += 1
+                    return true
+                }
             }
+            #expect(seen == 2 - start && error?.kind == .corruption && error?.position == position(2))
         }
-        #expect(seen == 2 && error?.kind == .corruption && error?.position == position(2))
+        // Who stops before it does not see it.
+        #expect(try ledger.log.read(from: position(1), limit: 1, maxBytes: .max) { _ in true } == position(2))
+        #expect(try ledger.log.read(from: position(1), limit: 9, maxBytes: .max) { _ in false } == position(2))
         // A retry of the changed event must not be called another one: the log stops.
         #expect(ledger.append(TestEvent(id: "event-2", text: "\"word\":\"haystack-2\"")).isUnknown)
         waitUntil { ledger.poison.reports.count == 1 }

@@ -5,10 +5,10 @@ import Ledger
 //   credit > 0, room in the output, something new
 //        |                                                        loop
 //        v                                                        ----
-//   read a slice on a reader thread: leaf-checked, filtered, encoded, copied out, its transaction ended
-//        |                                                        reader thread
-//        v                                                        -------------
-//   credit taken; the next slice begun, if there is still room; this one's `log.events` written while that is read
+//   read a slice on a reader thread: leaf-checked, filtered, encoded, copied out, its transaction ended; up to three of them,
+//        |                                                        while they are full and credit is left
+//        v                                                        reader thread
+//   credit taken; after the last, the next reading begun, if there is still room; `log.events` written while that is read
 //                                                                 loop
 //
 //                    nothing left                held back, and more than `Limits.fellBehindEvents` left
@@ -18,8 +18,9 @@ import Ledger
 // What must hold:
 //   S1  events leave in position order, none skipped: `next` moves only to where a slice ended;
 //   S2  no more events leave than credit was granted;
-//   S3  at most one slice is being read, none is begun while the output is full, and no read transaction is open while the
-//       socket blocks: a subscription keeps at most a slice beyond what its connection's output may hold;
+//   S3  at most one reading, of at most `Limits.slicesAtOnceMax` slices, is on its way; none is begun while the output is full,
+//       and no read transaction is open while the socket blocks: a subscription keeps at most these slices beyond what its
+//       connection's output may hold;
 //   S4  every notification names a position from which a subscription gives exactly the rest.
 
 /// Lives on its connection's event loop and is touched nowhere else.
@@ -74,8 +75,9 @@ struct Subscription {
     }
 
     /// Takes in a slice that was read.
-    mutating func took(next: Position, count: Int) {
-        isReading = false
+    /// - Parameter isReading: whether the next one is being read already.
+    mutating func took(next: Position, count: Int, isReading: Bool = false) {
+        self.isReading = isReading
         scannedSilently = count > 0 ? 0 : scannedSilently + (next.rawValue - self.next.rawValue)
         self.next = next
         credit -= count

@@ -201,23 +201,41 @@ final class SubscriptionHandler: @unchecked Sendable {
     private func read(_ holder: Holder, _ subscription: Subscription, _ from: Position, _ limit: Int) {
         let (log, eventLoop) = (log, eventLoop)
         let (id, filter) = (subscription.id, subscription.filter)
-        let spare = spares.popFirst()
+        var spares: [ByteBuffer] = []
+        while spares.count < Limits.slicesAtOnceMax, let spare = self.spares.popFirst() { spares.append(spare) }
+        let buffers = spares
         // Goes to the reader thread and back without being touched there.
         let place = Place(holder: holder)
         pool.submit { state in
             guard state == .active else { return }
-            let slice = Result {
-                try SubscriptionSlice.read(
-                    log, subscription: id, from: from, limit: limit, filter: filter, into: spare)
+            var (from, limit) = (from, limit)
+            for number in 1...Limits.slicesAtOnceMax {
+                let slice = Result {
+                    try SubscriptionSlice.read(
+                        log, subscription: id, from: from, limit: limit, filter: filter,
+                        into: number <= buffers.count ? buffers[number - 1] : nil)
+                }
+                var isLast = number == Limits.slicesAtOnceMax
+                if case .success(let slice) = slice, slice.isFull, slice.count < limit {
+                    from = slice.next
+                    limit -= slice.count
+                } else {
+                    isLast = true
+                }
+                let willGoOn = !isLast
+                eventLoop.execute { self.took(slice, willGoOn: willGoOn, place, id) }
+                if isLast { return }
             }
-            eventLoop.execute { self.took(slice, place, id) }
         }
     }
 
     // Sendable: the reference is looked at on the event loop only.
     private struct Place: @unchecked Sendable { weak var holder: Holder? }
 
-    private func took(_ slice: Result<SubscriptionSlice, any Error>, _ place: Place, _ id: UInt64) {
+    /// - Parameter willGoOn: whether the reader thread is at the next slice already.
+    private func took(
+        _ slice: Result<SubscriptionSlice, any Error>, willGoOn: Bool, _ place: Place, _ id: UInt64
+    ) {
         if case .success(let slice) = slice, spares.count < Limits.spareSlicesMax {
             // Used again once it is written: whoever takes it before that gets memory of its own.
             spares.append(slice.lines)
@@ -228,7 +246,7 @@ final class SubscriptionHandler: @unchecked Sendable {
         let connection = holder.connection
         switch slice {
         case .success(let slice):
-            subscription.took(next: slice.next, count: slice.count)
+            subscription.took(next: slice.next, count: slice.count, isReading: willGoOn)
             let end = log.end
             let step = subscription.step(end: end, hasRoom: connection.isWritable)
             holder.subscriptions[id] = subscription

@@ -16,6 +16,9 @@ struct SubscriptionSlice: Sendable {
     /// Where the next slice starts.
     private(set) var next: Position
 
+    /// Whether it ended because it holds enough: more may follow at once.
+    var isFull: Bool { lines.readableBytes >= Limits.sliceBytesMax }
+
     private let subscription: UInt64
     private var encoder = CloudEventEncoder()
     /// Where in `lines` the open line begins; nil between lines.
@@ -34,13 +37,18 @@ struct SubscriptionSlice: Sendable {
         into buffer: consuming ByteBuffer? = nil
     ) throws -> SubscriptionSlice {
         var slice = SubscriptionSlice(subscription, from, buffer)
-        let next = try log.read(from: from, limit: .max, maxBytes: .max) { record in
-            guard filter.matches(record) else { return true }
-            slice.append(record)
-            return slice.count < limit && slice.lines.readableBytes < Limits.sliceBytesMax
+        do {
+            slice.next = try log.read(from: from, limit: .max, maxBytes: .max) { record in
+                if filter.matches(record) { slice.append(record) }
+                slice.next = Position(rawValue: record.position.rawValue + 1)
+                return slice.count < limit && slice.lines.readableBytes < Limits.sliceBytesMax
+            }
+        } catch {
+            // What was read before an event that is not what was stored is sent all the same; the next slice begins at that
+            // event, and throws.
+            guard slice.next > from else { throw error }
         }
-        slice.endLine(next: next)
-        slice.next = next
+        slice.endLine(next: slice.next)
         return slice
     }
 

@@ -19,6 +19,12 @@ struct ReplayCommand: LedgerCommand {
     var type: [String] = []
     @Option(help: "Only events of this lead; may stand several times.")
     var lead: [String] = []
+    @Option(help: "Only events that this system sent; may stand several times.")
+    var source: [String] = []
+    @Option(help: "Only captures and touches of this channel, or with '' of none; may stand several times.")
+    var channel: [String] = []
+
+    private var hasFilter: Bool { !(type.isEmpty && lead.isEmpty && source.isEmpty && channel.isEmpty) }
 
     func validate() throws {
         guard from >= 0, to ?? 0 >= 0 else { throw ValidationError("positions count from 0") }
@@ -33,11 +39,13 @@ struct ReplayCommand: LedgerCommand {
                 $0.member("from", next)
                 $0.member("to", end)
                 $0.member("limit", 1_000)
-                if !type.isEmpty || !lead.isEmpty {
+                if hasFilter {
                     $0.key("filter")
                     $0.beginObject()
                     $0.member("types", texts: type)
                     $0.member("leads", texts: lead)
+                    $0.member("sources", texts: source)
+                    $0.member("channels", texts: channel)
                     $0.endObject()
                 }
             }
@@ -109,6 +117,8 @@ struct TailCommand: LedgerCommand {
                 case .notification(let method, let params) where method.equals(NotificationName.logEvents):
                     written += writeEvents(params, to: output)
                     return nil
+                case .notification(let method, let params) where method.equals(NotificationName.logEnded):
+                    return params["error"].map { ServerError($0) }
                 case .notification, .result: return nil
                 case .refused(let error): return error
                 }
