@@ -1,5 +1,3 @@
-import Crypto
-
 // Registers: small values by key, kept beside the records in the log's own environment, so that they commit with events: a unit's
 // events and register writes are durable together, or none is. What they mean, their writers know.
 //
@@ -43,10 +41,11 @@ enum RegisterValue {
 
     static func sum(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> UInt64 {
         var hash = SHA256()
-        withUnsafeBytes(of: (UInt8(2), UInt8(truncatingIfNeeded: key.count))) { hash.update(bufferPointer: $0) }
-        hash.update(bufferPointer: key)
-        hash.update(bufferPointer: value)
-        return hash.finalize().withUnsafeBytes { $0.bigEndian(at: 0) }
+        hash.update(UInt8(2))
+        hash.update(UInt8(truncatingIfNeeded: key.count))
+        hash.update(key)
+        hash.update(value)
+        return hash.finalize { $0.bigEndian(at: 0) }
     }
 
     /// The value with its sum, as it is stored.

@@ -56,6 +56,9 @@ import Testing
                 for (stream, expected) in expectations { unit.expect(stream: StreamKey(stream), expected) }
                 return unit
             }
+            // Whether a full map stops a dry run depends on what is beside it in the group.
+            let isDryRun = submitted.map { _ in noRoom == nil && Int.random(in: 0..<12, using: &generator) == 0 }
+            for (index, unit) in submitted.enumerated() where isDryRun[index] { unit.makeDryRun() }
             let isFresh = Bool.random(using: &generator)
             for (index, unit) in submitted.enumerated() where index % 7 != 6 {
                 ledger.prepare(unit, fresh: isFresh && index == 0)
@@ -65,7 +68,8 @@ import Testing
             // 3. The same of the model.
             for (index, outcome) in outcomes.enumerated() {
                 let (events, expectations) = batch[index]
-                let expected = model.append(events, expectations, now: now - clockBack, noRoom: noRoom)
+                let expected = model.append(
+                    events, expectations, now: now - clockBack, noRoom: noRoom, isDryRun: isDryRun[index])
                 guard expected == LedgerModel.Outcome(outcome) else {
                     Issue.record(
                         """
@@ -98,7 +102,7 @@ import Testing
         #expect(model.events.count > 10_000 && reopened.kept > 10 && reopened.rebuilt > 5)
         for name in [
             "appended", "duplicate", "idReused", "partialDuplicate", "nameTwiceInUnit", "versionConflict", "lifecycle",
-            "ledgerFull", "diskFull", "clockBehind",
+            "ledgerFull", "diskFull", "clockBehind", "wouldAppend",
         ] { #expect(model.tally[name, default: 0] > 50, "\(name)") }
 
         try verifyAll(model, ledger)
@@ -185,6 +189,7 @@ private struct LedgerModel {
 
     enum Outcome: Equatable {
         case appended(positions: [UInt64], versions: [UInt64], recordedAt: Int64, isDuplicate: Bool)
+        case wouldAppend(versions: [UInt64])
         case refused(AppendRefusal)
         case unknown
 
@@ -196,6 +201,7 @@ private struct LedgerModel {
                         positions: receipt.events.map(\.position.rawValue),
                         versions: receipt.events.map(\.version.rawValue),
                         recordedAt: receipt.recordedAt, isDuplicate: receipt.isDuplicate)
+                case .wouldAppend(let versions): .wouldAppend(versions: versions.map(\.rawValue))
                 case .stored: preconditionFailure("a unit of these tests has events")
                 case .refused(let refusal): .refused(refusal)
                 case .unknown: .unknown
@@ -213,19 +219,22 @@ private struct LedgerModel {
     // MARK: The rules
 
     mutating func append(
-        _ unit: [TestEvent], _ expectations: [(String, ExpectedVersion)], now: Int64, noRoom: AppendRefusal?
+        _ unit: [TestEvent], _ expectations: [(String, ExpectedVersion)], now: Int64, noRoom: AppendRefusal?,
+        isDryRun: Bool
     ) -> Outcome {
-        let outcome = decide(unit, expectations, now: now, noRoom: noRoom)
+        let outcome = decide(unit, expectations, now: now, noRoom: noRoom, isDryRun: isDryRun)
         switch outcome {
         case .appended(_, _, _, let isDuplicate): tally[isDuplicate ? "duplicate" : "appended", default: 0] += 1
         case .refused(let refusal): tally[String("\(refusal)".prefix { $0 != "(" }), default: 0] += 1
+        case .wouldAppend: tally["wouldAppend", default: 0] += 1
         case .unknown: break
         }
         return outcome
     }
 
     private mutating func decide(
-        _ unit: [TestEvent], _ expectations: [(String, ExpectedVersion)], now: Int64, noRoom: AppendRefusal?
+        _ unit: [TestEvent], _ expectations: [(String, ExpectedVersion)], now: Int64, noRoom: AppendRefusal?,
+        isDryRun: Bool
     ) -> Outcome {
         for (index, event) in unit.enumerated() {
             if let first = unit[..<index].firstIndex(where: { Name($0) == Name(event) }) {
@@ -283,6 +292,7 @@ private struct LedgerModel {
             }
         }
         if let noRoom { return .refused(noRoom) }
+        if isDryRun { return .wouldAppend(versions: versions) }
 
         streams = after
         let first = UInt64(events.count)

@@ -179,7 +179,7 @@ import Testing
                 }
                 switch store(ledger, wanted, writes) {
                 case .refused: refused += 1
-                case .unknown: Issue.record("seed \(seed): unknown")
+                case .unknown, .wouldAppend: Issue.record("seed \(seed): unknown")
                 case .appended, .stored:
                     events += wanted.count
                     for (key, value) in writes { plain[key] = value }
