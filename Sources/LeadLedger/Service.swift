@@ -48,14 +48,16 @@ final class Service: RequestService, @unchecked Sendable {
             }
             return schema
         }
+        let reader = UnitReader(
+            intake: EventIntake(schemas: ledger.schemas), models: ledger.models,
+            parameters: parameters[Int(Method.append.rawValue)])
         append = try AppendHandler(
-            log: ledger.log, models: ledger.models, schemas: ledger.schemas,
-            parameters: parameters[Int(Method.append.rawValue)],
+            log: ledger.log, models: ledger.models, reader: reader,
             parametersOfMany: parameters[Int(Method.appendMany.rawValue)], eventLoop: eventLoop,
             now: ledger.context.now)
         subscriptions = SubscriptionHandler(log: ledger.log, pool: ledger.pool, eventLoop: eventLoop)
         consumers = ConsumerHandler(
-            desk: ledger.consumers, schemas: ledger.schemas, eventLoop: eventLoop, now: ledger.context.now)
+            desk: ledger.consumers, reader: reader, eventLoop: eventLoop, now: ledger.context.now)
         queries = QueryRunner(context: ledger.context, pool: ledger.pool, eventLoop: eventLoop)
     }
 

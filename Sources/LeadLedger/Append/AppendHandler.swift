@@ -58,12 +58,12 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     }
 
     init(
-        log: EventLog, models: ReadModelSet, schemas: EventSchemas, parameters: JSONSchema,
+        log: EventLog, models: ReadModelSet, reader: UnitReader,
         parametersOfMany: JSONSchema, eventLoop: any EventLoop, now: @escaping @Sendable () -> Int64
     ) throws(LedgerError) {
         self.log = log
         self.models = models
-        reader = UnitReader(intake: EventIntake(schemas: schemas), models: models, parameters: parameters)
+        self.reader = reader
         self.parametersOfMany = parametersOfMany
         self.eventLoop = eventLoop
         self.now = now
@@ -250,13 +250,9 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
                 }
             }
             // Written now, so that a unit that waits takes no more memory than its answer.
-            let text = [UInt8](unsafeUninitializedCapacity: bytesMax) { place, count in
-                guard let start = place.baseAddress else { return }
-                var text = TextCursor(start)
-                text.receipt(receipt, of: entry.unit, &instants)
-                count = UnsafeMutableRawPointer(start).distance(to: text.at)
-            }
-            answer(reply, text, entry.terms.wait, below: receipt.last.successor)
+            var writer = JSONWriter(reserving: bytesMax)
+            writer.receipt(receipt, of: entry.unit)
+            answer(reply, writer.take(), entry.terms.wait, below: receipt.last.successor)
         case .wouldAppend(let versions): reply.succeed { $0.dryRun(versions, of: entry.unit) }
         case .stored: preconditionFailure("a unit of append has events")
         case .refused(let refusal):

@@ -48,6 +48,18 @@ extension TextCursor {
 }
 
 extension JSONWriter {
+    /// As above, within another answer.
+    mutating func receipt(_ receipt: AppendReceipt, of unit: AppendUnit) {
+        let bytesMax = receipt.textBytesMax(of: unit)
+        withUnsafeTemporaryAllocation(byteCount: bytesMax, alignment: 1) { place in
+            guard let start = place.baseAddress else { return }
+            var instants = InstantEncoder()
+            var text = TextCursor(start)
+            text.receipt(receipt, of: unit, &instants)
+            raw(UnsafeRawBufferPointer(start: start, count: start.distance(to: text.at)))
+        }
+    }
+
     /// What a dry run says of a unit that would be stored.
     mutating func dryRun(_ versions: [StreamVersion], of unit: AppendUnit) {
         beginObject()

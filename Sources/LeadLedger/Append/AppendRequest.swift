@@ -30,6 +30,29 @@ struct UnitReader {
     ) throws(AppendFault) -> AppendTerms {
         if let violation = parameters.validate(params) { throw AppendFault(violation, at: "") }
         var terms = AppendTerms()
+        terms.expectedLeads = try readEvents(params, into: unit, actor: actor, now: instant)
+        for member in params.members {
+            if member.name.equals("wait") {
+                terms.wait = try AppendWait(member.value, models)
+            } else if member.name.equals("dry_run") {
+                terms.isDryRun = member.value.boolean == true
+            }
+        }
+        guard terms.isDryRun else { return terms }
+        guard terms.wait == .synced else {
+            throw AppendFault(.invalidValue, "/wait", "a dry run stores nothing that a read model could have")
+        }
+        unit.makeDryRun()
+        return terms
+    }
+
+    /// Fills `unit` from the members `events` and `expect` of an object that passed its schema.
+    ///
+    /// - Returns: the leads of `expect`, in its order.
+    func readEvents(
+        _ params: JSONValue, into unit: AppendUnit, actor: UInt32, now instant: Int64
+    ) throws(AppendFault) -> [String] {
+        var expectedLeads: [String] = []
         var expectations: JSONValue?
         for member in params.members {
             if member.name.equals("events") {
@@ -40,29 +63,19 @@ struct UnitReader {
                 }
             } else if member.name.equals("expect") {
                 expectations = member.value
-            } else if member.name.equals("wait") {
-                terms.wait = try AppendWait(member.value, models)
-            } else if member.name.equals("dry_run") {
-                terms.isDryRun = member.value.boolean == true
             }
         }
-        if let expectations {
-            var index = 0
-            for expectation in expectations.elements {
-                guard let lead = expectation["lead"] else { continue }
-                unit.expect(
-                    stream: StreamKey(kind: LeadStreams.kind, subject: lead.utf8),
-                    try ExpectedVersion(expectation["version"], at: "/expect/\(index)"))
-                terms.expectedLeads.append(lead.string ?? "")
-                index += 1
-            }
+        guard let expectations else { return expectedLeads }
+        var index = 0
+        for expectation in expectations.elements {
+            guard let lead = expectation["lead"] else { continue }
+            unit.expect(
+                stream: StreamKey(kind: LeadStreams.kind, subject: lead.utf8),
+                try ExpectedVersion(expectation["version"], at: "/expect/\(index)"))
+            expectedLeads.append(lead.string ?? "")
+            index += 1
         }
-        guard terms.isDryRun else { return terms }
-        guard terms.wait == .synced else {
-            throw AppendFault(.invalidValue, "/wait", "a dry run stores nothing that a read model could have")
-        }
-        unit.makeDryRun()
-        return terms
+        return expectedLeads
     }
 }
 

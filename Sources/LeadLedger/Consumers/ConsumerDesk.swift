@@ -284,12 +284,13 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         let call = waiter.call
         onReader { () throws -> [UInt8] in
             var writer = JSONWriter(reserving: 4_096)
+            var encoder = CloudEventEncoder()
             let wall = clock()
             try writer.consumerClaimed(deliveries, progress: progress, head: head) { writer, delivery in
                 writer.member("deadline", ConsumerTime.wall(delivery.deadline, now: now, wall: wall))
                 writer.key("event")
                 let isThere: Void? = try log.record(at: Position(rawValue: delivery.token.position)) {
-                    writer.cloudEvent($0)
+                    writer.cloudEvent($0, with: &encoder)
                 }
                 guard isThere != nil else {
                     throw LedgerError(
@@ -536,7 +537,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
 
     private func submit(_ unit: AppendUnit, _ purpose: Purpose) -> Bool {
         if unit.needsLookUp { lookUp(unit) }
-        guard log.submit(CollectionOfOne(unit)) == 1 else { return false }
+        guard log.submit([unit]) == 1 else { return false }
         units[unit.replyToken] = (unit, purpose)
         purpose.group.unitsInFlight += 1
         return true
@@ -567,11 +568,12 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         let error: ErrorReply?
         switch outcome {
         case .appended, .stored: error = nil
+        case .wouldAppend: preconditionFailure("no unit of the desk is a dry run")
         case .refused(let refusal):
             var leads: [String] = []
             if case .settle(_, _, _, let settled) = purpose { leads = settled?.expectedLeads ?? [] }
             error = ErrorReply(refusal, of: unit, expecting: leads)
-        case .unknown: error = ErrorReply(.outcomeUnknown, "the log's device failed while this was being stored")
+        case .unknown: error = .outcomeUnknown
         }
         switch purpose {
         case .create(_, let call):

@@ -14,7 +14,7 @@ import Synchronization
 // Sendable: see above.
 final class ConsumerHandler: @unchecked Sendable {
     private let desk: ConsumerDesk
-    private let intake: EventIntake
+    private let reader: UnitReader
     private let eventLoop: any EventLoop
     private let now: @Sendable () -> Int64
     /// The connections that have claimed, by the number that the desk knows them by.
@@ -22,10 +22,10 @@ final class ConsumerHandler: @unchecked Sendable {
     private static let lastOwner = Atomic<UInt64>(0)
 
     init(
-        desk: ConsumerDesk, schemas: EventSchemas, eventLoop: any EventLoop, now: @escaping @Sendable () -> Int64
+        desk: ConsumerDesk, reader: UnitReader, eventLoop: any EventLoop, now: @escaping @Sendable () -> Int64
     ) {
         self.desk = desk
-        intake = EventIntake(schemas: schemas)
+        self.reader = reader
         self.eventLoop = eventLoop
         self.now = now
     }
@@ -44,7 +44,7 @@ final class ConsumerHandler: @unchecked Sendable {
             let work = try read(request)
             let (desk, eventLoop, connection) = (desk, eventLoop, request.connection)
             let state = ConnectionState.of(connection)
-            state.read {
+            state.read(for: reply) {
                 let call = ConsumerCall(ReadSlot(reply: reply, state: state), on: eventLoop)
                 // The number is given no earlier: a connection that closed before has none to take back.
                 let owner = self.owner(of: connection)
@@ -184,29 +184,13 @@ final class ConsumerHandler: @unchecked Sendable {
     // MARK: Acking
 
     private func ack(_ name: String, _ request: Request) throws -> Work {
-        let params = request.params
-        let verdicts = try tokens(params).map { (token: $0, verdict: ConsumerVerdict.ack) }
-        guard params?["events"] != nil || params?["expect"] != nil else {
+        let verdicts = try tokens(request.params).map { (token: $0, verdict: ConsumerVerdict.ack) }
+        guard let params = request.params, params["events"] != nil || params["expect"] != nil else {
             return { desk, _, call in desk.settle(name, verdicts, with: nil, expectedLeads: [], call) }
         }
         let unit = desk.makeUnitForEvents()
-        var expectedLeads: [String] = []
-        if let events = params?["events"] {
-            let instant = now()
-            for (index, event) in events.elements.enumerated() {
-                try intake.add(event, index: index, actor: request.peer.uid, now: instant, to: unit)
-            }
-        }
-        if let expectations = params?["expect"] {
-            for (index, expectation) in expectations.elements.enumerated() {
-                guard let lead = expectation["lead"] else { continue }
-                unit.expect(
-                    stream: StreamKey(kind: LeadStreams.kind, subject: lead.utf8),
-                    try ExpectedVersion(expectation["version"], at: "/expect/\(index)"))
-                expectedLeads.append(lead.string ?? "")
-            }
-        }
-        return { [expectedLeads] desk, _, call in
+        let expectedLeads = try reader.readEvents(params, into: unit, actor: request.peer.uid, now: now())
+        return { desk, _, call in
             desk.settle(name, verdicts, with: unit, expectedLeads: expectedLeads, call)
         }
     }

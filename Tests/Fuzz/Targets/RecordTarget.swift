@@ -25,7 +25,8 @@ enum RecordTarget {
         promise(record.streamKey == StreamKey(kind: record.streamKind, subject: record.subject), "another stream")
         // It is told to auditors, whatever it says.
         var writer = JSONWriter()
-        writer.cloudEvent(record)
+        var encoder = CloudEventEncoder()
+        writer.cloudEvent(record, with: &encoder)
 
         // 2. Encoded again, it is the same, trailer and leaf hash included.
         let unit = AppendUnit(ledgerID: record.ledgerID, replyTo: NobodyListens(), token: 1)

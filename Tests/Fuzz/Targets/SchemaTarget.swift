@@ -23,7 +23,8 @@ enum SchemaTarget {
 
         // Told again as `log.read` tells it.
         var writer = JSONWriter()
-        writer.cloudEvent(first.record(0))
+        var encoder = CloudEventEncoder()
+        writer.cloudEvent(first.record(0), with: &encoder)
         var teller = JSONParser()
         let told: JSONValue
         do { told = try teller.parse(writer.bytes) } catch { fatalError("what is told is no JSON: \(error)") }
