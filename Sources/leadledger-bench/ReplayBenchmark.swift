@@ -21,13 +21,12 @@ struct ReplayBenchmark: ParsableCommand {
         Interruption.install()
         let scratch = try ScratchDirectory(in: common.directory)
         defer { scratch.remove() }
+        let circumstances = try append(in: scratch.path)
+
+        // A daemon that has done nothing else: what appending took of its memory is not that of reading.
         let daemon = try DaemonProcess.start(try common.daemonPath(), in: scratch.path)
         defer { daemon.end() }
-        let client = try ControlClient(daemon)
-        let circumstances = try Circumstances(daemonVersion: try client.version())
-        tell("appending \(grouped(events)) events")
-        _ = try LoadDriver(daemon: daemon).run(common.load(tag: "r", events: events))
-        _ = try ReadModels(client: client, daemon: daemon).waitUntilCaughtUp()
+        _ = try ControlClient(daemon).version()
 
         var replay = Replay()
         for number in 1...runs {
@@ -38,6 +37,18 @@ struct ReplayBenchmark: ParsableCommand {
         }
         try daemon.stop()
         print(common.json ? json(circumstances, replay) : text(circumstances, replay))
+    }
+
+    private func append(in directory: String) throws(BenchError) -> Circumstances {
+        let daemon = try DaemonProcess.start(try common.daemonPath(), in: directory)
+        defer { daemon.end() }
+        let client = try ControlClient(daemon)
+        let circumstances = try Circumstances(daemonVersion: try client.version())
+        tell("appending \(grouped(events)) events")
+        _ = try LoadDriver(daemon: daemon).run(common.load(tag: "r", events: events))
+        _ = try ReadModels(client: client, daemon: daemon).waitUntilCaughtUp()
+        try daemon.stop()
+        return circumstances
     }
 
     /// Reads from position 0 until `log.caught_up`, and checks that every position came, once and in order.
