@@ -43,6 +43,108 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `each unit of append.many is answered in its place, and a refused one leaves the others alone`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        func event(
+            _ lead: String, _ id: String, _ type: String = "lead.captured", _ data: String = #"{"channel":"web"}"#
+        ) -> String {
+            #"{"id":"\#(id)","source":"test","type":"\#(type)","subject":"\#(lead)","data":\#(data)}"#
+        }
+        let units = [
+            #"{"events":[\#(event("A", "1"))]}"#,
+            #"{"events":[\#(event("A", "2", "lead.captured", #"{"channel":7}"#))]}"#,
+            #"{"events":[\#(event("B", "1")),\#(event("B", "2", "lead.touched"))],"expect":[{"lead":"A","version":1}]}"#,
+            #"{"events":[\#(event("A", "3", "lead.touched"))],"expect":[{"lead":"A","version":"none"}]}"#,
+            #"{"events":[\#(event("C", "1", "lead.won", #"{}"#))]}"#,
+            #"{"events":[\#(event("A", "1"))]}"#,
+            #"{"events":[\#(event("D", "1"))],"wait":"synced"}"#,
+            #"{"expect":[]}"#,
+            #"{"events":[\#(event("A", "4", "lead.touched"))]}"#,
+        ]
+        let line = #"{"units":["# + units.joined(separator: ",") + #"],"wait":{"projection":"leads"}}"#
+        let result = try client.ask("append.many", line)
+        let answers = result["units"].elements
+        try #require(answers.count == units.count)
+        #expect(answers[0]["first"].integer == 0 && answers[0]["events"][0]["version"].integer == 1)
+        let names = answers.map { $0["error"]["data"]["name"].string }
+        #expect(
+            names == [
+                nil, "wrong_type", nil, "version_conflict", names[4], nil, "unknown_field", "missing_field", nil,
+            ])
+        #expect(names[4] != nil)
+        #expect(answers[1]["error"]["data"]["pointer"].string == "/params/units/1/events/0/data/channel")
+        #expect(answers[2]["first"].integer == 1 && answers[2]["last"].integer == 2)
+        #expect(answers[3]["error"]["data"]["pointer"].string == "/params/units/3/expect/0")
+        #expect(answers[3]["error"]["data"]["since"][0]["position"].integer == 0)
+        #expect(answers[5]["duplicate"].boolean == true && answers[5]["first"].integer == 0)
+        #expect(answers[8]["first"].integer == 3 && answers[8]["events"][0]["version"].integer == 2)
+        #expect(result["projection"]["position"].integer == 4 && result["durability"].string == "synced")
+
+        // The whole line is refused only where it is none.
+        #expect(try client.refusal("append.many", #"{"units":[]}"#)?.name == "invalid_value")
+        #expect(try client.refusal("append.many", #"{"units":[7]}"#)?.name == "wrong_type")
+        let none = try client.ask("append.many", #"{"units":[{"events":[]},{"nothing":1}]}"#)["units"].elements
+        #expect(none.map { $0["error"]["data"]["name"].string } == ["invalid_value", "unknown_field"])
+        #expect(try client.ask("status")["head"].integer == 4)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a thousand units a line are stored in the order of the lines, and answered in it`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for line in 0..<20 {
+            let units = (0..<1_000).map { unit in
+                #"{"events":[{"id":"\#(line)-\#(unit)","source":"t","type":"\#(line == 0 ? "lead.captured" : "lead.touched")","subject":"L\#(unit % 250)","data":{"channel":"web"}}]}"#
+            }
+            try client.send(line: request(line, "append.many", #"{"units":["# + units.joined(separator: ",") + "]}"))
+        }
+        for line in 0..<20 {
+            let reply = try JSONTree(try #require(try client.line()))
+            #expect(reply["id"].integer == line)
+            let answers = reply["result"]["units"].elements
+            try #require(answers.count == 1_000)
+            // The first line captures each lead four times over; what the lifecycle says of that is the same each time.
+            let firsts = answers.compactMap { $0["first"].integer }
+            #expect(firsts == firsts.sorted())
+            if line > 0 { #expect(firsts.count == 1_000 && firsts.last == firsts[0] + 999) }
+        }
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a dry run says what would happen and stores nothing`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        let dry = #","dry_run":true"#
+        let would = try client.ask("append", capture("A", more: dry))
+        #expect(would["dry_run"].boolean == true && would["duplicate"].boolean == false)
+        #expect(would["events"][0]["version"].integer == 1 && !would["first"].isPresent)
+        #expect(try client.ask("status")["head"].integer == 0)
+        try client.ask("append", capture("A"))
+        let stored = try client.ask("append", capture("A", more: dry))
+        #expect(
+            stored["dry_run"].boolean == true && stored["duplicate"].boolean == true && stored["first"].integer == 0)
+        let conflict = try client.refusal(
+            "append", capture("B", more: dry + #","expect":[{"lead":"A","version":"none"}]"#))
+        #expect(conflict?.name == "version_conflict" && conflict?.data["current"].integer == 1)
+        #expect(
+            try client.refusal("append", capture("C", more: dry + #","wait":{"projection":"leads"}"#))?.name
+                == "invalid_value")
+        #expect(try client.refusal("append", capture("C", more: #","dry_run":1"#))?.name == "wrong_type")
+        // One that would be stored leaves no trace for those beside it.
+        try client.send(line: request(100, "append", capture("D", more: dry)))
+        try client.send(line: request(101, "append", capture("D")))
+        let first = try JSONTree(try #require(try client.line()))
+        let second = try JSONTree(try #require(try client.line()))
+        #expect(first["result"]["dry_run"].boolean == true)
+        #expect(second["result"]["first"].integer == 1 && second["result"]["duplicate"].boolean == false)
+        #expect(try client.ask("status")["head"].integer == 2)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `a subscription catches up, says so, and goes on live, as far as its credit`() throws {
         let place = LedgerPlace()
         let daemon = try place.serve()
