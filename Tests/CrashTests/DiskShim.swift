@@ -95,7 +95,13 @@ struct DiskShim {
     private static let library = Result {
         let directory = TemporaryDirectory()
         try compileShim("DiskShim", to: directory.path + "/shim.so", scratch: directory.path)
+        // What is static is never let go of.
+        atexit { DiskShim.removeLibrary() }
         return Library(directory: directory)
+    }
+
+    private static func removeLibrary() {
+        if let library = try? library.get() { removeTree(library.directory.path) }
     }
 }
 
