@@ -9,15 +9,22 @@ enum PressureKind: CaseIterable {
     case askersThatDoNotRead
     /// They begin a line and send a byte of it a second.
     case oneByteASecond
-    /// Far more connections at once than are served, again and again.
+    /// Far more connections at once than are served, which then stay.
     case flood
+    /// The same again and again, 5,000 a second.
+    case storm
+
+    /// How much more a good client may have to wait than another pressure's: connecting takes a core of its own, which on a small
+    /// machine is one of those that the daemon has.
+    var leeway: Double { self == .storm ? 5 / 3 : 1 }
 
     var name: String {
         switch self {
         case .subscribersThatDoNotRead: "64 subscribers that do not read"
         case .askersThatDoNotRead: "64 clients that ask and do not read"
         case .oneByteASecond: "64 clients that send a byte a second"
-        case .flood: "2,000 connections tried at once, again and again"
+        case .flood: "2,000 connections tried at once"
+        case .storm: "the same again and again, 5,000 a second"
         }
     }
 }
@@ -105,8 +112,14 @@ final class Pressure: Sendable {
             case .askersThatDoNotRead:
                 try hold(#"{"jsonrpc":"2.0","id":1,"method":"log.read","params":{"from":0,"limit":1000}}"#, times: 500)
             case .oneByteASecond: try dawdle()
-            case .flood:
-                while !isOver { try floodOnce() }
+            case .flood: try floodOnce { while !self.isOver { usleep(20_000) } }
+            case .storm:
+                while !isOver {
+                    let start = monotonicNanoseconds()
+                    try floodOnce {}
+                    let due = start + UInt64(flood) * 200_000
+                    while !isOver, monotonicNanoseconds() < due { usleep(5_000) }
+                }
             }
         } catch { state.withLock { $0.failure = error } }
     }
@@ -144,8 +157,9 @@ final class Pressure: Sendable {
         }
     }
 
-    /// As many as asked for, none closed before all are there; then each is looked at for what it was told.
-    private func floodOnce() throws(BenchError) {
+    /// As many as asked for, none closed before all are there; then each is looked at for what it was told, and they stay for as
+    /// long as `stay` takes.
+    private func floodOnce(_ stay: () -> Void) throws(BenchError) {
         var held: [Int32] = []
         defer { for descriptor in held { close(descriptor) } }
         while held.count < flood, !isOver { held.append(try connect()) }
@@ -168,6 +182,7 @@ final class Pressure: Sendable {
             }
         }
         state.withLock { [tally] in $0.tally.add(tally) }
+        stay()
     }
 
     private func connect() throws(BenchError) -> Int32 {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import JSON
 
 /// `pressure`: how long one good client, one request at a time, waits for an acknowledgement while others misbehave, beside how
@@ -21,7 +22,7 @@ struct PressureBenchmark: ParsableCommand {
     var events = 6_000
     @Option(help: "Runs, of which the medians are printed.")
     var runs = 3
-    @Option(help: "The largest ratio that is good.")
+    @Option(help: "The largest ratio that is good; five thirds of it where connections come again and again.")
     var ratioMax = 3.0
 
     func validate() throws {
@@ -42,14 +43,14 @@ struct PressureBenchmark: ParsableCommand {
         defer { daemon.end() }
         let client = try ControlClient(daemon)
         let circumstances = try Circumstances(daemonVersion: try client.version())
+        // The good client is there before the others: what they do to those who come later, they are told.
+        let good = GoodClient(descriptor: try daemon.connect(), daemon: daemon)
         var tags = Self.tags.makeIterator()
         func measure(_ events: Int) throws(BenchError) -> LatencyHistogram {
             guard let tag = tags.next() else { throw BenchError("there are no more letters for events' names") }
-            let load = Load(
-                tag: tag, events: events,
-                leads: Load.leads(for: events, leadsMax: common.leads, connections: 1), connections: 1, inFlight: 1,
+            return try good.append(
+                events, tag: tag, leads: Load.leads(for: events, leadsMax: common.leads, connections: 1),
                 seed: common.seed)
-            return try LoadDriver(daemon: daemon).run(load).latency
         }
         tell("appending \(grouped(Self.storedEvents)) events")
         _ = try LoadDriver(daemon: daemon).run(
@@ -67,15 +68,15 @@ struct PressureBenchmark: ParsableCommand {
                 pressure.end()
                 if let failure = pressure.failure { throw BenchError("\(cases[index].kind.name): \(failure)") }
                 cases[index].add(quiet: quiet, pressed: pressed, pressure.tally)
-                try client.waitForConnections(atMost: 1)
+                try client.waitForConnections(atMost: 2)
             }
         }
         try daemon.stop()
         print(common.json ? json(circumstances, cases) : text(circumstances, cases))
-        let bad = cases.filter { $0.ratio.median > ratioMax }
+        let bad = cases.filter { $0.ratio.median > ratioMax * $0.kind.leeway }
         guard bad.isEmpty else {
             throw BenchError(
-                "over \(fixed(ratioMax, 1)) times the quiet p99: \(bad.map(\.kind.name).joined(separator: "; "))")
+                "too many times the quiet p99: \(bad.map(\.kind.name).joined(separator: "; "))")
         }
     }
 
@@ -149,6 +150,57 @@ private struct PressureCase {
         pressedMax.add(Double(pressed.largest) / 1_000)
         ratio.add(Double(under) / Double(max(before, 1)))
         tally.add(more)
+    }
+}
+
+/// One connection that appends one event at a time, for the whole of the benchmark.
+private final class GoodClient {
+    /// Without a reply for this long, the daemon is taken to be stuck.
+    private static let silenceMaxNanoseconds: UInt64 = 60_000_000_000
+
+    private let descriptor: Int32
+    private let daemon: DaemonProcess
+
+    /// Takes over `descriptor`.
+    init(descriptor: Int32, daemon: DaemonProcess) {
+        self.descriptor = descriptor
+        self.daemon = daemon
+    }
+
+    deinit { close(descriptor) }
+
+    /// - Returns: how long each of `events` took from send to reply.
+    func append(_ events: Int, tag: Character, leads: Int, seed: UInt64) throws(BenchError) -> LatencyHistogram {
+        let copy = dup(descriptor)
+        guard copy >= 0 else { throw .system("dup") }
+        let connection = LoadConnection(
+            descriptor: copy,
+            stream: EventStream(templates: EventTemplates(tag: tag), seed: seed, leads: leads, member: 0, of: 1),
+            events: events, inFlightMax: 1)
+        var histogram = LatencyHistogram()
+        var lastReply = monotonicNanoseconds()
+        try connection.send()
+        while !connection.isDone {
+            var entry = pollfd(
+                fd: copy, events: Int16(connection.wantsToWrite ? POLLIN | POLLOUT : POLLIN), revents: 0)
+            let ready = poll(&entry, 1, 100)
+            if ready < 0, errno != EINTR { throw .system("poll") }
+            try Interruption.check()
+            if ready <= 0 {
+                try daemon.checkIsRunning()
+                guard monotonicNanoseconds() - lastReply < Self.silenceMaxNanoseconds else {
+                    throw BenchError("no reply for \(Self.silenceMaxNanoseconds / 1_000_000_000) s")
+                }
+                continue
+            }
+            try connection.receive(into: &histogram)
+            try connection.send()
+            lastReply = monotonicNanoseconds()
+        }
+        if let firstError = connection.firstError {
+            throw BenchError("\(connection.errorCount) replies were errors; the first: \(firstError)")
+        }
+        return histogram
     }
 }
 

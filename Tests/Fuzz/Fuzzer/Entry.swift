@@ -3,7 +3,7 @@ import Glibc
 // What libFuzzer calls, and what calls libFuzzer: the package manager links a program's `main` to a symbol of its own naming, which
 // here has to be there although libFuzzer has a `main`. Which target is fuzzed, LEADLEDGER_FUZZ_TARGET says.
 
-private let run: (UnsafeRawBufferPointer) -> Void = {
+private let run: @Sendable (UnsafeRawBufferPointer) -> Void = {
     let name = getenv("LEADLEDGER_FUZZ_TARGET").map { String(cString: $0) } ?? ""
     // A fault for the fuzzer to find, by which scripts/fuzz knows that it finds any and that the input is kept.
     if name == "planted" { return { promise(!$0.starts(with: "LEAD".utf8), "planted") } }
