@@ -237,7 +237,7 @@ import Testing
                 #""\#(names.randomElement(using: &generator)!)":\#(values.randomElement(using: &generator)!)"#
             }
             let list = Array(members.joined(separator: ",").utf8)
-            try list.withUnsafeBytes { bytes in
+            list.withUnsafeBytes { bytes in
                 let document = Array("{".utf8) + list + Array("}".utf8)
                 let root = try? parser.parse(document)
                 if root == nil { refused += 1 }
