@@ -11,8 +11,7 @@ import Synchronization
 ///
 /// Workers that are near each other stay so: left alone, the model with the least to do would run ahead, and each would read for
 /// itself just when there is most to read. So who is ahead waits, a little, for who is behind (`isAhead(_:)`). A worker that is far
-/// behind makes batches that nobody else wants, and which soon make way. Bounded: `ProjectionLimits.batchesKept` batches, those that
-/// were used last.
+/// behind makes batches that nobody else wants, and which soon make way. Bounded: `ProjectionLimits.batchesKept` batches, the newest.
 final class EventBatches: Sendable {
     private let source: any EventSource
     private let eventsMax: Int
@@ -43,7 +42,8 @@ final class EventBatches: Sendable {
 
     private let followers = Mutex<[Follower]>([])
 
-    /// In the order of their last use.
+    /// In the order in which they were begun, which is that in which they make way: by last use, a worker that is behind would push
+    /// out just those that it comes to next.
     private let entries = Mutex<[Entry]>([])
 
     /// - Parameter eventsMax: events of a batch at most.
@@ -87,11 +87,7 @@ final class EventBatches: Sendable {
             let index = entries.lastIndex {
                 $0.batch.map { $0.continues(at: position) } ?? ($0.slot.start == position)
             }
-            if let index {
-                let entry = entries.remove(at: index)
-                entries.append(entry)
-                return (entry.batch, entry.slot)
-            }
+            if let index { return (entries[index].batch, entries[index].slot) }
             let slot = Slot(start: position)
             if entries.count >= ProjectionLimits.batchesKept { entries.removeFirst() }
             entries.append(Entry(slot: slot))
