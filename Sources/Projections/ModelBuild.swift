@@ -109,6 +109,7 @@ final class ModelBuild: Sendable {
 
     struct Batch {
         var source: any EventSource
+        var batches: EventBatches
         var scratch: ProjectionScratch
         var eventsMax: Int
         var nanosecondsMax: UInt64
@@ -127,18 +128,22 @@ final class ModelBuild: Sendable {
         let start = progress.load(ordering: .relaxed)
         do {
             return try apply(batch, from: start, to: .max)
-        } catch let error as Stopped {
-            // What comes before the bad event is good: it is taken in, so that the answers go as far as they can.
-            do {
-                if error.position > start { _ = try apply(batch, from: start, to: error.position) }
-            } catch { throw followError(error) }
-            throw .badEvent(Position(rawValue: error.position), error.reason)
+        } catch let error as LocatedBadEvent {
+            throw takeInWhatIsGood(before: error, batch, from: start)
         } catch { throw followError(error) }
     }
 
-    private struct Stopped: Error {
-        var position: UInt64
-        var reason: String
+    /// What comes before the first bad event is good: it is taken in, so that the answers go as far as they can. The one that was
+    /// met first need not be it, since leads are not met in the order of the log.
+    private func takeInWhatIsGood(before met: LocatedBadEvent, _ batch: Batch, from start: UInt64) -> FollowError {
+        var first = met
+        while first.position > start {
+            do {
+                _ = try apply(batch, from: start, to: first.position)
+                break
+            } catch let error as LocatedBadEvent { first = error } catch { return followError(error) }
+        }
+        return .badEvent(Position(rawValue: first.position), first.reason)
     }
 
     private func apply(_ batch: Batch, from start: UInt64, to end: UInt64) throws -> Int {
@@ -150,20 +155,25 @@ final class ModelBuild: Sendable {
         }
         try cache.reserveSpace(bytes: bytesAtWorst(events: eventsMax))
 
-        // 2. The events, slice by slice.
+        // 2. The events, batch by batch.
         let environment = cache.environment
         var transaction = try environment.beginWrite()
         // B1.
         let stored = try Self.number("progress", meta, in: transaction) ?? 0
         precondition(stored == start, "another writer follows with this build")
         let deadline = MonotonicClock.nanoseconds() + batch.nanosecondsMax
+        let limit = start + UInt64(eventsMax)
         var next = start
         var bytes = 0
-        while next - start < UInt64(eventsMax) {
-            let before = next
-            next = try readSlice(
-                batch, from: next, limit: eventsMax - Int(next - start), bytes: &bytes, in: &transaction)
-            if next == before || bytes >= ProjectionLimits.batchBytesMax || batch.isWanted(next)
+        while next < limit, let events = try batch.batches.batch(at: next, with: batch.scratch.decoder) {
+            let range = next..<min(events.end, limit)
+            try events.withEvents(in: range) { try projection.apply($0, with: batch.scratch, in: &transaction) }
+            next = range.upperBound
+            if let fault = events.fault, events.end < limit {
+                throw LocatedBadEvent(position: events.end, reason: fault.reason)
+            }
+            bytes += events.recordBytes
+            if bytes >= ProjectionLimits.batchBytesMax || batch.isWanted(next)
                 || MonotonicClock.nanoseconds() > deadline
             {
                 break
@@ -187,24 +197,6 @@ final class ModelBuild: Sendable {
         return Int(next - start)
     }
 
-    private func readSlice(
-        _ batch: Batch, from: UInt64, limit: Int, bytes: inout Int, in transaction: inout WriteTransaction
-    ) throws -> UInt64 {
-        try batch.source.read(
-            from: Position(rawValue: from), limit: limit, maxBytes: ProjectionLimits.batchBytesMax - bytes
-        ) { record in
-            bytes += record.whole.count
-            do {
-                if let event = try ProjectedEvent(record, scratch: batch.scratch) {
-                    try projection.apply(event, in: &transaction)
-                }
-            } catch let error as BadEvent {
-                throw Stopped(position: record.position.rawValue, reason: error.reason)
-            }
-            return true
-        }.rawValue
-    }
-
     private func bytesAtWorst(events: Int) -> Int {
         let info = cache.environment.info
         let touched = min(ProjectionLimits.pagesPerEvent * events, Int(info.lastPage) + 1) * Int(info.pageSize)
@@ -215,7 +207,7 @@ final class ModelBuild: Sendable {
     private func followError(_ error: any Error) -> FollowError {
         switch error {
         case let error as FollowError: return error
-        case let error as Stopped: return .badEvent(Position(rawValue: error.position), error.reason)
+        case let error as LocatedBadEvent: return .badEvent(Position(rawValue: error.position), error.reason)
         case let error as FileError: return error.isDiskFull ? .pause(error.description) : .broken(error.description)
         case let error as LMDBError:
             return error.isDiskFull || error.isMapFull || error.isReadersFull

@@ -120,8 +120,9 @@ private func freshBuild(
     let prefix = LogPrefix(log, end: Position(rawValue: end))
     let build = try ModelBuild(type, number: 1, in: temporary, source: prefix, configuration: configuration)
     let batch = ModelBuild.Batch(
-        source: prefix, scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
-        nanosecondsMax: .max / 2, wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
+        source: prefix, batches: EventBatches(source: prefix, eventsMax: ProjectionLimits.commitEventsMax),
+        scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax, nanosecondsMax: .max / 2,
+        wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
     while build.progress.load(ordering: .relaxed) < end {
         guard try build.follow(batch) > 0 else {
             throw ProjectionError(.io, "the log ends at \(build.progress.load(ordering: .relaxed)) of \(end)")

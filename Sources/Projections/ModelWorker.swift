@@ -55,6 +55,7 @@ final class ModelWorker: Sendable {
     let startedAt = MonotonicClock.nanoseconds()
     let startedFrom: UInt64
     private let source: any EventSource
+    private let batches: EventBatches
     private let configuration: ProjectionConfiguration
     private let hooks: Hooks
     private let doorbell = Doorbell()
@@ -63,14 +64,16 @@ final class ModelWorker: Sendable {
     /// The log's end at which it is worth ringing; `.max` while the worker is awake.
     let wakesAt = Atomic<UInt64>(.max)
     private let state = Mutex(Condition.following)
+    private let follower = EventBatches.Follower()
 
     init(
-        build: ModelBuild, target: Position, source: any EventSource, configuration: ProjectionConfiguration,
-        hooks: Hooks
+        build: ModelBuild, target: Position, source: any EventSource, batches: EventBatches,
+        configuration: ProjectionConfiguration, hooks: Hooks
     ) {
         self.build = build
         self.target = target
         self.source = source
+        self.batches = batches
         self.configuration = configuration
         self.hooks = hooks
         startedFrom = build.progress.load(ordering: .relaxed)
@@ -109,6 +112,8 @@ final class ModelWorker: Sendable {
 
     private func run() {
         let scratch = ProjectionScratch()
+        batches.join(follower)
+        defer { batches.leave(follower) }
         let interval = configuration.commitInterval.nanoseconds
         let batchEvents = UInt64(max(1, min(configuration.commitEvents, ProjectionLimits.commitEventsMax)))
         // When the oldest event that waits was first seen.
@@ -132,12 +137,19 @@ final class ModelWorker: Sendable {
                 continue
             }
 
-            // 2. Follow.
+            // 2. Not far ahead of the others, so that events are read once for all.
+            follower.position.store(progress, ordering: .relaxed)
+            follower.answers.store(build.isWhole.load(ordering: .relaxed), ordering: .relaxed)
+            follower.isMoving.store(true, ordering: .relaxed)
+            waitForCompany(until: now + ProjectionLimits.companyNanosecondsMax)
+
+            // 3. Follow.
             do throws(ModelBuild.FollowError) {
                 _ = try build.follow(
                     ModelBuild.Batch(
-                        source: source, scratch: scratch, eventsMax: Int(batchEvents), nanosecondsMax: interval,
-                        wholeAt: target.rawValue, faults: configuration.faults, isWanted: hooks.isWanted,
+                        source: source, batches: batches, scratch: scratch, eventsMax: Int(batchEvents),
+                        nanosecondsMax: interval, wholeAt: target.rawValue, faults: configuration.faults,
+                        isWanted: hooks.isWanted,
                         committing: hooks.committing))
                 waitingSince = nil
                 state.withLock { if $0 != .following { $0 = .following } }
@@ -147,8 +159,17 @@ final class ModelWorker: Sendable {
         }
     }
 
+    private func waitForCompany(until end: UInt64) {
+        while batches.isAhead(follower), !hooks.isWanted(source.end.rawValue), !isStopping.load(ordering: .acquiring) {
+            let now = MonotonicClock.nanoseconds()
+            guard now < end else { return }
+            doorbell.wait(until: min(end, now + ProjectionLimits.companyStepNanoseconds))
+        }
+    }
+
     /// Sleeps until the log's end is `untilEnd`, until an instant, or until somebody rings.
     private func sleep(untilEnd: UInt64, or instant: UInt64) {
+        follower.isMoving.store(false, ordering: .relaxed)
         wakesAt.store(untilEnd, ordering: .sequentiallyConsistent)
         hooks.sleepChanged()
         // An append between the look at the end and these lines rang nobody.
@@ -158,6 +179,7 @@ final class ModelWorker: Sendable {
     }
 
     private func goesOn(after error: ModelBuild.FollowError) -> Bool {
+        follower.isMoving.store(false, ordering: .relaxed)
         switch error {
         case .pause(let reason):
             state.withLock { $0 = .paused(reason) }

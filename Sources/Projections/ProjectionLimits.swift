@@ -5,6 +5,13 @@ package enum ProjectionLimits {
     package static let commitEventsMax = 10_000
     /// Bytes of records of one transaction, for the same reason where events are large.
     static let batchBytesMax = 16 << 20
+    /// Decoded batches kept for the workers that come to them later. Each has at most the bytes of its records, about 2 MB as a
+    /// rule: enough for the fastest model to be 40,000 events ahead of the slowest. By taste.
+    static let batchesKept = 5
+    /// Nanoseconds that a worker waits at most, before each batch, for one that is behind and would need the same events, and
+    /// between two looks. A batch takes some tens of milliseconds where there is a processor for it.
+    static let companyNanosecondsMax: UInt64 = 200_000_000
+    static let companyStepNanoseconds: UInt64 = 2_000_000
     /// Pages an event may change at worst: a row and its overflow page, a touch, a win. Beyond it, as everywhere in a cache, a full
     /// disk costs a rebuild and nothing else.
     static let pagesPerEvent = 4

@@ -20,6 +20,7 @@ final class ReadModel: Sendable {
     let type: any Projection.Type
     private let directory: String
     private let source: any EventSource
+    private let batches: EventBatches
     private let configuration: ProjectionConfiguration
     private let actives: ActiveFile
 
@@ -72,12 +73,13 @@ final class ReadModel: Sendable {
 
     /// Opens the build that ACTIVE names, or begins the model's first.
     init(
-        _ type: any Projection.Type, in directory: String, source: any EventSource,
+        _ type: any Projection.Type, in directory: String, source: any EventSource, batches: EventBatches,
         configuration: ProjectionConfiguration, actives: ActiveFile
     ) throws(ProjectionError) {
         self.type = type
         self.directory = directory
         self.source = source
+        self.batches = batches
         self.configuration = configuration
         self.actives = actives
         let known = actives[type.name]
@@ -92,7 +94,7 @@ final class ReadModel: Sendable {
 
     private func makeWorker(_ build: ModelBuild) -> ModelWorker {
         ModelWorker(
-            build: build, target: source.end, source: source, configuration: configuration,
+            build: build, target: source.end, source: source, batches: batches, configuration: configuration,
             hooks: ModelWorker.Hooks(
                 sleepChanged: { [weak self] in
                     if let self { self.with { self.setWakesAt($0) } }

@@ -33,10 +33,12 @@ package final class ReadModelSet: Sendable {
             actives = try ActiveFile(in: path)
         } catch { throw ProjectionError(error) }
 
+        let batches = EventBatches(source: source, eventsMax: configuration.commitEvents)
         var models: [ReadModel] = []
         for type in configuration.hasModels ? ReadModels.all : [] {
             models.append(
-                try ReadModel(type, in: path, source: source, configuration: configuration, actives: actives))
+                try ReadModel(
+                    type, in: path, source: source, batches: batches, configuration: configuration, actives: actives))
         }
         do throws(FileError) {
             let answering = Set(actives.names.filter { ReadModels.named($0.model) != nil })

@@ -42,6 +42,24 @@ final class RowBuffer {
         base.storeBytes(of: layout.version, as: UInt8.self)
     }
 
+    /// Begins a row of zeros without its texts, which are to be added by `addText`, all of them and in order: quicker than setting
+    /// each in its place.
+    func beginFixedPart(_ layout: RowLayout) {
+        makeRoom(layout.fixedBytes)
+        count = layout.fixedBytes
+        memset(base, 0, count)
+        base.storeBytes(of: layout.version, as: UInt8.self)
+    }
+
+    func addText(_ text: UnsafeRawBufferPointer) {
+        precondition(text.count <= UInt16.max, "a text is shorter than its record")
+        let start = count
+        makeRoom(start + 2 + text.count)
+        count = start + 2 + text.count
+        self[start] = UInt16(text.count)
+        if let source = text.baseAddress { (base + start + 2).copyMemory(from: source, byteCount: text.count) }
+    }
+
     @inline(__always)
     subscript<T: FixedWidthInteger>(offset: Int, as type: T.Type = T.self) -> T {
         get {
@@ -104,6 +122,49 @@ final class RowBuffer {
         base.deallocate()
         base = grown
         capacity = max(wanted, capacity * 2)
+    }
+}
+
+/// Rows that a batch adds to a table or removes from it, which are written at its end in the order of their keys: a table that is
+/// in another order than that of the leads would else be gone through at random.
+final class PendingRows {
+    private struct Entry {
+        var key: Occurrence
+        var start: Int
+        /// -1: the row is removed.
+        var count: Int
+    }
+
+    private var entries: [Entry] = []
+    private var bytes: [UInt8] = []
+
+    func removeAll() {
+        entries.removeAll(keepingCapacity: true)
+        bytes.removeAll(keepingCapacity: true)
+    }
+
+    /// At most one row for a key, and not before or after a removal of it.
+    func put(_ row: UnsafeRawBufferPointer, at key: Occurrence) {
+        entries.append(Entry(key: key, start: bytes.count, count: row.count))
+        bytes.append(contentsOf: row)
+    }
+
+    func remove(at key: Occurrence) { entries.append(Entry(key: key, start: 0, count: -1)) }
+
+    func write(to table: Table, in transaction: inout WriteTransaction) throws(LMDBError) {
+        entries.sort { $0.key < $1.key }
+        for entry in entries {
+            try entry.key.withKey { (key) throws(LMDBError) in
+                if entry.count < 0 {
+                    _ = try transaction.delete(in: table, at: key)
+                } else {
+                    try bytes.withUnsafeBufferPointer { (bytes) throws(LMDBError) in
+                        let row = UnsafeBufferPointer(rebasing: bytes[entry.start..<entry.start + entry.count])
+                        try transaction.put(UnsafeRawBufferPointer(row), in: table, at: key)
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -34,10 +34,10 @@ struct Win: Equatable, Sendable {
         earliest = value.bigEndian(at: 32)
     }
 
-    init(at: Occurrence, amount: Int64, currency: Currency, earliest: Int64) {
+    init(at: Occurrence, amount: Int64, currency: UInt32, earliest: Int64) {
         self.at = at
         self.amount = amount
-        self.currency = currency.packed
+        self.currency = currency
         self.earliest = earliest
     }
 
@@ -83,10 +83,10 @@ struct WinStack: Sendable {
     /// Adds what a `won` event brings.
     @discardableResult
     func push(_ event: ProjectedEvent, lead: StreamKey, in transaction: inout WriteTransaction) throws -> Win {
-        let data = try event.data()
+        let (amount, currency) = (try event.amount(), try event.currency())
         let top = try newest(of: lead, in: transaction)
         let win = Win(
-            at: event.occurrence, amount: try data.amount(), currency: try data.currency(),
+            at: event.occurrence, amount: amount, currency: currency,
             earliest: min(event.instant, top?.win.earliest ?? .max))
         try put(win, lead, top.map { $0.number + 1 } ?? 0, in: &transaction)
         return win
@@ -99,7 +99,7 @@ struct WinStack: Sendable {
             throw BadEvent("there is no win to revise")
         }
         var win = before
-        win.amount = try event.data().amount()
+        win.amount = try event.amount()
         try put(win, lead, number, in: &transaction)
         return win
     }

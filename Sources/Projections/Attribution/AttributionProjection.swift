@@ -35,34 +35,55 @@ package struct AttributionProjection: Projection {
         conversions = tables[2]
     }
 
-    package func apply(_ event: ProjectedEvent, in transaction: inout WriteTransaction) throws {
-        let (touches, conversions) = (touches, conversions)
+    package func apply(
+        _ events: EventRun, with scratch: ProjectionScratch, in transaction: inout WriteTransaction
+    ) throws {
+        let row = scratch.row
+        var cursor = try transaction.makeWriteCursor(on: touches)
+        for lead in events {
+            for event in lead {
+                try event.locating {
+                    switch event.type {
+                    case .captured, .touched:
+                        guard try makeTouch(of: event, row) else { return }
+                        try lead.key.withKey(event.occurrence) { (key) throws(LMDBError) in
+                            try cursor.put(row.bytes, at: key)
+                        }
+                    default: try takeWin(event, in: &transaction)
+                    }
+                }
+            }
+        }
+    }
+
+    /// - Returns: false for what is no touch.
+    private func makeTouch(of event: ProjectedEvent, _ row: RowBuffer) throws(BadEvent) -> Bool {
+        if event.type == .touched, try event.isOutbound() { return false }
+        row.beginFixedPart(Self.layout)
+        row[1, as: UInt8.self] = event.type == .captured ? Self.capture : Self.touch
+        // In the order of `AttributionDimension.text`.
+        row.addText(try event.text(.channel))
+        row.addText(try event.text(.source))
+        row.addText(try event.text(.campaign))
+        row.addText(try event.text(.landingPage))
+        row.addText(try event.text(.medium))
+        return true
+    }
+
+    private func takeWin(_ event: ProjectedEvent, in transaction: inout WriteTransaction) throws {
+        let (lead, conversions) = (event.lead, conversions)
         switch event.type {
-        case .captured, .touched:
-            let data = try event.data()
-            if event.type == .touched, data["direction"]?.equals("outbound") ?? false { return }
-            let row = event.scratch.row
-            row.begin(Self.layout)
-            row[1, as: UInt8.self] = event.type == .captured ? Self.capture : Self.touch
-            for dimension in AttributionDimension.allCases {
-                row.setText(dimension.text, data.dimension(dimension.member), in: Self.layout)
-            }
-            try event.streamKey.withKey(event.occurrence) { (key) throws(LMDBError) in
-                try transaction.put(row.bytes, in: touches, at: key)
-            }
         case .won:
-            let lead = event.streamKey
             try wins.push(event, lead: lead, in: &transaction)
             try event.occurrence.withKey { (key) throws(LMDBError) in
                 try lead.withBytes { (lead) throws(LMDBError) in try transaction.put(lead, in: conversions, at: key) }
             }
         case .wonRevised:
-            try wins.revise(event, lead: event.streamKey, in: &transaction)
+            try wins.revise(event, lead: lead, in: &transaction)
         case .reopened where event.variant == .unWin:
-            let revoked = try wins.pop(lead: event.streamKey, in: &transaction)
+            let revoked = try wins.pop(lead: lead, in: &transaction)
             try revoked.at.withKey { (key) throws(LMDBError) in _ = try transaction.delete(in: conversions, at: key) }
-        default:
-            return
+        default: return
         }
     }
 

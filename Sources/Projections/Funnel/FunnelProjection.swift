@@ -33,43 +33,73 @@ package struct FunnelProjection: Projection {
         wins = WinStack(table: tables[1])
     }
 
-    package func apply(_ event: ProjectedEvent, in transaction: inout WriteTransaction) throws {
-        // Most events mark no crossing.
-        let stage = event.type.stageReached
-        let beginsCycle = event.type == .recycled || event.variant == .newBusiness
-        guard stage != nil || beginsCycle || event.variant == .unWin else { return }
-
-        let lead = event.streamKey
-        let row = event.scratch.row
-        let leads = leads
-        let stored = try lead.withBytes { (key) throws(LMDBError) in try transaction.unsafeValue(in: leads, at: key) }
-        if let stored {
-            row.load(stored)
-        } else {
-            guard event.type == .captured else {
-                throw BadEvent("\(event.type.name) comes before any capture of its lead")
+    package func apply(
+        _ events: EventRun, with scratch: ProjectionScratch, in transaction: inout WriteTransaction
+    ) throws {
+        let row = scratch.row
+        var cursor = try transaction.makeWriteCursor(on: leads)
+        for lead in events {
+            // Most events mark no crossing, and most leads of a batch have no other ones.
+            guard lead.contains(where: { Self.counts($0) }) else { continue }
+            try lead.key.withBytes { (key) throws(any Error) in
+                let stored = try cursor.value(at: key)
+                if let stored { row.load(stored) }
+                var isKnown = stored != nil
+                var hasChanged = false
+                for event in lead where Self.counts(event) {
+                    try event.locating {
+                        if !isKnown { try begin(row, event) }
+                        if try take(event, row, in: &transaction) { hasChanged = true }
+                    }
+                    isKnown = true
+                }
+                guard hasChanged else { return }
+                if stored != nil {
+                    try cursor.replace(with: row.bytes, at: key)
+                } else {
+                    try cursor.put(row.bytes, at: key)
+                }
             }
-            row.begin(Self.layout)
-            for offset in stride(from: Field.stages, through: Field.won, by: 8) { row[offset] = Int64.max }
         }
+    }
 
-        var hasChanged = true
-        switch stage {
-        case .captured: hasChanged = try capture(event, row)
+    private static func beginsCycle(_ event: ProjectedEvent) -> Bool {
+        event.type == .recycled || event.variant == .newBusiness
+    }
+
+    private static func counts(_ event: ProjectedEvent) -> Bool {
+        event.type.stageReached != nil || beginsCycle(event) || event.variant == .unWin
+    }
+
+    private func begin(_ row: RowBuffer, _ event: ProjectedEvent) throws(BadEvent) {
+        guard event.type == .captured else {
+            throw BadEvent("\(event.type.name) comes before any capture of its lead")
+        }
+        row.begin(Self.layout)
+        for offset in stride(from: Field.stages, through: Field.won, by: 8) { row[offset] = Int64.max }
+    }
+
+    /// - Returns: whether the row has changed.
+    private func take(
+        _ event: ProjectedEvent, _ row: RowBuffer, in transaction: inout WriteTransaction
+    ) throws -> Bool {
+        let lead = event.lead
+        switch event.type.stageReached {
+        case .captured:
+            return try capture(event, row)
         case .won:
             row[Field.won] = try wins.push(event, lead: lead, in: &transaction).earliest
         case let stage?:
             let offset = Field.offset(of: stage)
-            hasChanged = event.instant < row[offset, as: Int64.self]
-            if hasChanged { row[offset] = event.instant }
+            guard event.instant < row[offset, as: Int64.self] else { return false }
+            row[offset] = event.instant
         case nil where event.variant == .unWin:
             try wins.pop(lead: lead, in: &transaction)
             row[Field.won] = try wins.top(of: lead, in: transaction)?.earliest ?? .max
         case nil:
             row.count(at: Field.cycles)
         }
-        guard hasChanged else { return }
-        try lead.withBytes { (key) throws(LMDBError) in try transaction.put(row.bytes, in: leads, at: key) }
+        return true
     }
 
     private func capture(_ event: ProjectedEvent, _ row: RowBuffer) throws -> Bool {
@@ -78,10 +108,9 @@ package struct FunnelProjection: Projection {
         guard event.occurrence < known else { return false }
         row[Field.stages] = event.instant
         row[Field.capturedPosition] = event.position
-        let data = try event.data()
-        row.setText(FunnelDimension.channel.text, data.dimension("channel"), in: Self.layout)
-        row.setText(FunnelDimension.source.text, data.dimension("source"), in: Self.layout)
-        row.setText(FunnelDimension.campaign.text, data.dimension("campaign"), in: Self.layout)
+        row.setText(FunnelDimension.channel.text, try event.text(.channel), in: Self.layout)
+        row.setText(FunnelDimension.source.text, try event.text(.source), in: Self.layout)
+        row.setText(FunnelDimension.campaign.text, try event.text(.campaign), in: Self.layout)
         return true
     }
 

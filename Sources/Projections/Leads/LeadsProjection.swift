@@ -50,15 +50,38 @@ package struct LeadsProjection: Projection {
         wins = WinStack(table: tables[1])
     }
 
-    package func apply(_ event: ProjectedEvent, in transaction: inout WriteTransaction) throws {
-        let lead = event.streamKey
-        let row = event.scratch.row
-        let leads = leads
+    package func apply(
+        _ events: EventRun, with scratch: ProjectionScratch, in transaction: inout WriteTransaction
+    ) throws {
+        let row = scratch.row
+        var cursor = try transaction.makeWriteCursor(on: leads)
+        for lead in events {
+            try lead.key.withBytes { (key) throws(any Error) in
+                let stored = try cursor.value(at: key)
+                if let stored { row.load(stored) }
+                var isKnown = stored != nil
+                for event in lead {
+                    try event.locating {
+                        if !isKnown { begin(row, event) }
+                        try take(event, isFirst: !isKnown, row, in: &transaction)
+                    }
+                    isKnown = true
+                }
+                if stored != nil {
+                    try cursor.replace(with: row.bytes, at: key)
+                } else {
+                    try cursor.put(row.bytes, at: key)
+                }
+            }
+        }
+    }
 
+    private func take(
+        _ event: ProjectedEvent, isFirst: Bool, _ row: RowBuffer, in transaction: inout WriteTransaction
+    ) throws {
         // 1. The lead as it was, and whether the event can follow.
-        let stored = try lead.withBytes { (key) throws(LMDBError) in try transaction.unsafeValue(in: leads, at: key) }
-        if let stored { row.load(stored) } else { begin(row, event) }
-        let before = stored == nil ? nil : LeadState(trusted: row[Field.state])
+        let lead = event.lead
+        let before = isFirst ? nil : LeadState(trusted: row[Field.state])
         guard event.version == row[Field.version, as: UInt64.self] + 1 else {
             throw BadEvent(
                 "version \(event.version) of its lead follows version \(row[Field.version, as: UInt64.self])")
@@ -69,29 +92,28 @@ package struct LeadsProjection: Projection {
         row[Field.state] = after.rawValue
         row[Field.last] = event.position
         row[Field.version] = event.version
-        if stored == nil || event.instant > row[Field.latest] { row[Field.latest] = event.instant }
+        if isFirst || event.instant > row[Field.latest] { row[Field.latest] = event.instant }
         if before?.custody == .queue, after.custody != .queue, after.custody != .leased { setText(row, .queue, .empty) }
 
         // 3. What this one does.
         switch event.type {
-        case .captured: try capture(event, isFirst: stored == nil, row)
+        case .captured: try capture(event, isFirst: isFirst, row)
         case .touched: row.count(at: Field.touches)
         case .contactAttempted, .contacted:
             row.count(at: event.type == .contacted ? Field.contacts : Field.attempts)
-            if after.custody == .owner, before?.custody != .owner { setText(row, .owner, try event.data().text("by")) }
+            if after.custody == .owner, before?.custody != .owner { setText(row, .owner, try event.text(.by)) }
         case .assigned:
             row.count(at: Field.assignments)
-            setText(row, .owner, try event.data().text("member"))
+            setText(row, .owner, try event.text(.member))
         case .queued:
-            let data = try event.data()
-            setText(row, .queue, data.text("queue"))
-            takeReason(data.text("reason"), row)
+            setText(row, .queue, try event.text(.queue))
+            takeReason(try event.text(.reason), row)
         case .won:
             row.count(at: Field.wins)
             setConversion(try wins.push(event, lead: lead, in: &transaction), row)
         case .wonRevised:
             setConversion(try wins.revise(event, lead: lead, in: &transaction), row)
-            takeReason(try event.data().text("reason"), row)
+            takeReason(try event.text(.reason), row)
         case .lost, .disqualified, .recycled, .reopened, .rejected, .released:
             switch event.type {
             case .lost: row.count(at: Field.lost)
@@ -104,7 +126,7 @@ package struct LeadsProjection: Projection {
                 try wins.pop(lead: lead, in: &transaction)
                 setConversion(try wins.top(of: lead, in: transaction), row)
             }
-            takeReason(try event.data().text("reason"), row)
+            takeReason(try event.text(.reason), row)
         default: break
         }
 
@@ -114,7 +136,6 @@ package struct LeadsProjection: Projection {
             let earliestWin = try wins.top(of: lead, in: transaction)?.earliest ?? .max
             row[Field.flags, as: UInt8.self] = earliestWin < row[Field.capturedAt, as: Int64.self] ? 1 : 0
         }
-        try lead.withBytes { (key) throws(LMDBError) in try transaction.put(row.bytes, in: leads, at: key) }
     }
 
     private func begin(_ row: RowBuffer, _ event: ProjectedEvent) {
@@ -130,12 +151,11 @@ package struct LeadsProjection: Projection {
         guard isFirst || event.occurrence < known else { return }
         row[Field.capturedAt] = event.instant
         row[Field.capturedPosition] = event.position
-        let data = try event.data()
-        setText(row, .channel, data.dimension("channel"))
-        setText(row, .source, data.dimension("source"))
-        setText(row, .campaign, data.dimension("campaign"))
-        setText(row, .medium, data.dimension("medium"))
-        setText(row, .landingPage, data.dimension("landing_page"))
+        setText(row, .channel, try event.text(.channel))
+        setText(row, .source, try event.text(.source))
+        setText(row, .campaign, try event.text(.campaign))
+        setText(row, .medium, try event.text(.medium))
+        setText(row, .landingPage, try event.text(.landingPage))
     }
 
     private func setConversion(_ win: Win?, _ row: RowBuffer) {

@@ -38,68 +38,105 @@ package struct QueueProjection: Projection {
         waiting = tables[1]
     }
 
-    package func apply(_ event: ProjectedEvent, in transaction: inout WriteTransaction) throws {
-        let lead = event.streamKey
-        let row = event.scratch.row
-        let (leads, waiting) = (leads, waiting)
+    package func apply(
+        _ events: EventRun, with scratch: ProjectionScratch, in transaction: inout WriteTransaction
+    ) throws {
+        let row = scratch.row
+        let pending = scratch.pending
+        pending.removeAll()
+        var cursor = try transaction.makeWriteCursor(on: leads)
+        for lead in events {
+            try lead.key.withBytes { (key) throws(any Error) in
+                // 1. The lead as it was.
+                let stored = try cursor.value(at: key)
+                if let stored { row.load(stored) } else { row.begin(Self.layout) }
+                let place = stored.flatMap { _ in Self.place(row) }
 
-        // 1. The lead as it was.
-        let stored = try lead.withBytes { (key) throws(LMDBError) in try transaction.unsafeValue(in: leads, at: key) }
-        if let stored { row.load(stored) } else { row.begin(Self.layout) }
-        let before = stored == nil ? nil : LeadState(trusted: row[Field.state])
+                // 2. What happened to it. Most events change nothing here.
+                var isKnown = stored != nil
+                var hasChanged = false
+                var subject = UnsafeRawBufferPointer.empty
+                for event in lead {
+                    try event.locating { if try take(event, isFirst: !isKnown, row) { hasChanged = true } }
+                    isKnown = true
+                    subject = event.subject
+                }
+                guard hasChanged else { return }
+
+                // 3. Its place in the line.
+                let newPlace = Self.place(row)
+                if let place, place != newPlace { pending.remove(at: place) }
+                if let newPlace {
+                    makeEntry(scratch.otherRow, lead.key, subject, row)
+                    pending.put(scratch.otherRow.bytes, at: newPlace)
+                }
+                if stored != nil {
+                    try cursor.replace(with: row.bytes, at: key)
+                } else {
+                    try cursor.put(row.bytes, at: key)
+                }
+            }
+        }
+        try pending.write(to: waiting, in: &transaction)
+    }
+
+    /// Changes the row by one event.
+    /// - Returns: whether it did.
+    private func take(_ event: ProjectedEvent, isFirst: Bool, _ row: RowBuffer) throws(BadEvent) -> Bool {
+        // 1. What it is known by, and where it is.
+        let before = isFirst ? nil : LeadState(trusted: row[Field.state])
         let after = try before.evolved(by: event)
         let wasWaiting = before.map(Self.isWaiting) ?? false
-        let since = Occurrence(time: Instant(microseconds: row[Field.since]), position: row[Field.sincePosition])
-
-        // 2. What it is known by, and where it is. Most events change none of it, and stop here.
         var hasMoved = before?.custody != after.custody || before?.cycle != after.cycle
         var hasChanged = before != after
         if event.type == .captured {
             let earliest = Occurrence(
                 time: Instant(microseconds: row[Field.capturedAt]), position: row[Field.capturedPosition])
-            if stored == nil || event.occurrence < earliest {
+            if isFirst || event.occurrence < earliest {
                 row[Field.capturedAt] = event.instant
                 row[Field.capturedPosition] = event.position
-                row.setText(Self.channelText, try event.data().dimension("channel"), in: Self.layout)
+                row.setText(Self.channelText, try event.text(.channel), in: Self.layout)
                 hasChanged = true
             }
         } else if event.type == .queued {
-            let queue = try event.data().text("queue")
+            let queue = try event.text(.queue)
             // The row's own bytes are compared before they change.
             if !row.hasText(Self.queueText, queue, in: Self.layout) {
                 row.setText(Self.queueText, queue, in: Self.layout)
                 (hasMoved, hasChanged) = (true, true)
             }
         }
-        guard hasChanged else { return }
+        guard hasChanged else { return false }
         if after.custody != .queue, after.custody != .leased { row.setText(Self.queueText, .empty, in: Self.layout) }
         row[Field.state] = after.rawValue
 
-        // 3. Its place in the line.
+        // 2. Since when it waits.
         let isWaiting = Self.isWaiting(after)
-        let staysInPlace = wasWaiting && isWaiting && !hasMoved
-        if wasWaiting, !staysInPlace {
-            try since.withKey { (key) throws(LMDBError) in _ = try transaction.delete(in: waiting, at: key) }
-        }
-        if !staysInPlace {
+        if !(wasWaiting && isWaiting && !hasMoved) {
             row[Field.since] = isWaiting ? event.instant : 0
             row[Field.sincePosition] = isWaiting ? event.position : 0
         }
-        if isWaiting {
-            let entry = event.scratch.otherRow
-            entry.begin(Self.waitingLayout)
-            entry[WaitingField.stage] = after.stage.rawValue
-            entry[WaitingField.custody] = after.custody.rawValue
-            entry[WaitingField.lead] = lead.high
-            entry[WaitingField.lead + 8] = lead.low
-            entry.setText(0, event.subject, in: Self.waitingLayout)
-            entry.setText(1, row.text(Self.channelText, in: Self.layout), in: Self.waitingLayout)
-            entry.setText(2, row.text(Self.queueText, in: Self.layout), in: Self.waitingLayout)
-            try (staysInPlace ? since : event.occurrence).withKey { (key) throws(LMDBError) in
-                try transaction.put(entry.bytes, in: waiting, at: key)
-            }
-        }
-        try lead.withBytes { (key) throws(LMDBError) in try transaction.put(row.bytes, in: leads, at: key) }
+        return true
+    }
+
+    /// The key of the lead's entry in `waiting`; nil while it does not wait.
+    private static func place(_ row: RowBuffer) -> Occurrence? {
+        guard isWaiting(LeadState(trusted: row[Field.state])) else { return nil }
+        return Occurrence(time: Instant(microseconds: row[Field.since]), position: row[Field.sincePosition])
+    }
+
+    private func makeEntry(
+        _ entry: RowBuffer, _ lead: StreamKey, _ subject: UnsafeRawBufferPointer, _ row: RowBuffer
+    ) {
+        let state = LeadState(trusted: row[Field.state])
+        entry.beginFixedPart(Self.waitingLayout)
+        entry[WaitingField.stage] = state.stage.rawValue
+        entry[WaitingField.custody] = state.custody.rawValue
+        entry[WaitingField.lead] = lead.high
+        entry[WaitingField.lead + 8] = lead.low
+        entry.addText(subject)
+        entry.addText(row.text(Self.channelText, in: Self.layout))
+        entry.addText(row.text(Self.queueText, in: Self.layout))
     }
 
     private static func isWaiting(_ state: LeadState) -> Bool {

@@ -1,0 +1,341 @@
+import JSON
+package import Leads
+package import Ledger
+
+/// A stretch of the log, read and checked once, with what the read models need of each event: all of them share it.
+///
+/// The events lie in the order of their leads' keys, each lead's in the order of the log: a model comes to each of its rows once,
+/// and goes through its tables in the order of the keys, which is several times cheaper than going through them as the log does.
+/// That changes no byte of a model, since no row depends on events of two leads.
+///
+/// Invariants:
+/// - V1: it has the events of leads at the positions `start..<end`, all of them, and no other.
+/// - V2: the event at `end` cannot be projected by any model if there is a `fault`.
+/// - V3: it holds no personal field (P3 of ``Projection``), and is not changed once it is made.
+final class EventBatch: Sendable {
+    let start: UInt64
+    let end: UInt64
+    /// Bytes of the records it was made of.
+    let recordBytes: Int
+    /// Why the event at `end` stops every model.
+    let fault: BadEvent?
+    private let events: [DecodedEvent]
+    private let texts: [UInt8]
+
+    fileprivate init(
+        start: UInt64, end: UInt64, recordBytes: Int, fault: BadEvent?, events: [DecodedEvent], texts: [UInt8]
+    ) {
+        self.start = start
+        self.end = end
+        self.recordBytes = recordBytes
+        self.fault = fault
+        self.events = events
+        self.texts = texts
+    }
+
+    /// Whether somebody who has come to `position` can go on with it.
+    func continues(at position: UInt64) -> Bool {
+        position >= start && (position < end || position == end && fault != nil)
+    }
+
+    /// Lends the events at the positions `range`.
+    func withEvents<R>(in range: Range<UInt64>, _ body: (EventRun) throws -> R) rethrows -> R {
+        try events.withUnsafeBufferPointer { events in
+            try texts.withUnsafeBytes { texts in
+                try body(EventRun(events: events[...], texts: texts, range: range))
+            }
+        }
+    }
+}
+
+/// The events of a batch, lead by lead in the order of the leads' keys. Valid only while it is lent.
+package struct EventRun: Sequence, IteratorProtocol {
+    private var events: Slice<UnsafeBufferPointer<DecodedEvent>>
+    private let texts: UnsafeRawBufferPointer
+    private let range: Range<UInt64>
+
+    fileprivate init(
+        events: Slice<UnsafeBufferPointer<DecodedEvent>>, texts: UnsafeRawBufferPointer, range: Range<UInt64>
+    ) {
+        self.events = events
+        self.texts = texts
+        self.range = range
+    }
+
+    package mutating func next() -> LeadEvents? {
+        while let first = events.first {
+            var end = events.startIndex + 1
+            while end < events.endIndex, events.base[end].lead == first.lead { end += 1 }
+            var group = events[events.startIndex..<end]
+            events = events[end...]
+            // Within a lead positions ascend.
+            while let event = group.first, event.position < range.lowerBound { group.removeFirst() }
+            while let event = group.last, event.position >= range.upperBound { group.removeLast() }
+            if !group.isEmpty { return LeadEvents(key: first.lead, events: group, texts: texts) }
+        }
+        return nil
+    }
+}
+
+/// What happened to one lead within a batch, at least one event, in the order of the log.
+package struct LeadEvents: Sequence {
+    package let key: StreamKey
+    private let events: Slice<UnsafeBufferPointer<DecodedEvent>>
+    private let texts: UnsafeRawBufferPointer
+
+    fileprivate init(
+        key: StreamKey, events: Slice<UnsafeBufferPointer<DecodedEvent>>, texts: UnsafeRawBufferPointer
+    ) {
+        self.key = key
+        self.events = events
+        self.texts = texts
+    }
+
+    package struct Iterator: IteratorProtocol {
+        private var events: Slice<UnsafeBufferPointer<DecodedEvent>>.Iterator
+        private let texts: UnsafeRawBufferPointer
+
+        fileprivate init(_ events: Slice<UnsafeBufferPointer<DecodedEvent>>, _ texts: UnsafeRawBufferPointer) {
+            self.events = events.makeIterator()
+            self.texts = texts
+        }
+
+        package mutating func next() -> ProjectedEvent? { events.next().map { ProjectedEvent($0, texts) } }
+    }
+
+    package func makeIterator() -> Iterator { Iterator(events, texts) }
+}
+
+/// An event of a lead, decoded as far as a read model needs it. Valid only while its batch is lent.
+package struct ProjectedEvent {
+    private let event: DecodedEvent
+    private let texts: UnsafeRawBufferPointer
+
+    fileprivate init(_ event: DecodedEvent, _ texts: UnsafeRawBufferPointer) {
+        self.event = event
+        self.texts = texts
+    }
+
+    package var position: UInt64 { event.position }
+    package var type: EventType { event.type }
+    package var variant: EventVariant { event.variant }
+    /// Which of its lead's events this is, from 1.
+    package var version: UInt64 { event.version }
+    /// When it happened; where its sender did not say, when it was recorded.
+    package var instant: Int64 { event.instant }
+    package var occurrence: Occurrence { Occurrence(time: Instant(microseconds: instant), position: position) }
+    package var isBackfill: Bool { event.flags.contains(.backfill) }
+    package var lead: StreamKey { event.lead }
+    /// The lead's id.
+    package var subject: UnsafeRawBufferPointer {
+        slice(Int(event.textsStart), Int(event.subjectBytes))
+    }
+
+    /// A text of its data; empty where it is absent, and, of the marketing fields, where it is blank.
+    ///
+    /// - Precondition: the event's type is one whose data has this text (`DataText.kept(of:)`).
+    func text(_ text: DataText) throws(BadEvent) -> UnsafeRawBufferPointer {
+        assert(DataText.kept(of: type) & text.bit != 0, "\(type.name) was decoded without \(text)")
+        try requireData()
+        var start = Int(event.textsStart) + Int(event.subjectBytes)
+        for earlier in 0..<text.rawValue { start += Int(event.textBytes[earlier]) }
+        return slice(start, Int(event.textBytes[text.rawValue]))
+    }
+
+    /// Whether a touch went out to the lead.
+    func isOutbound() throws(BadEvent) -> Bool {
+        try requireData()
+        return event.flags.contains(.outbound)
+    }
+
+    /// The amount of a win or of its revision, in minor units.
+    func amount() throws(BadEvent) -> Int64 {
+        try requireData()
+        guard event.flags.contains(.amount) else { throw BadEvent("it has no amount in whole minor units") }
+        return event.amount
+    }
+
+    /// The currency of a win, packed.
+    func currency() throws(BadEvent) -> UInt32 {
+        try requireData()
+        guard event.currency != 0 else { throw BadEvent("it has no currency of ISO 4217") }
+        return event.currency
+    }
+
+    /// A model that asks for nothing in the data of an event goes on.
+    private func requireData() throws(BadEvent) {
+        guard event.flags.contains(.unreadable) else { return }
+        let reason = slice(Int(event.textsStart) + Int(event.subjectBytes), Int(event.textBytes[0]))
+        throw BadEvent("its data cannot be read: \(reason.utf8String)")
+    }
+
+    private func slice(_ start: Int, _ count: Int) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: texts[start..<start + count])
+    }
+
+    /// Runs what takes this event in, so that its error says which event it was.
+    @inline(__always)
+    func locating<R>(_ body: () throws -> R) throws -> R {
+        do { return try body() } catch let error as BadEvent {
+            throw LocatedBadEvent(position: position, reason: error.reason)
+        }
+    }
+}
+
+/// A text in the data of an event that some model keeps.
+enum DataText: Int, CaseIterable {
+    case channel, source, campaign, medium, landingPage, by, member, queue, reason
+
+    var bit: UInt16 { 1 << UInt16(rawValue) }
+
+    static let marketing = UInt16(0b1_1111)
+
+    /// The texts that are kept of the events of a type, as a sum of `bit`s.
+    static func kept(of type: EventType) -> UInt16 {
+        switch type {
+        case .captured, .touched: marketing
+        case .contactAttempted, .contacted: by.bit
+        case .assigned: member.bit
+        case .queued: queue.bit | reason.bit
+        case .wonRevised, .lost, .disqualified, .recycled, .reopened, .rejected, .released: reason.bit
+        default: 0
+        }
+    }
+}
+
+/// An event as it lies in a batch.
+private struct DecodedEvent {
+    struct Flags: OptionSet {
+        var rawValue: UInt8
+        static let backfill = Flags(rawValue: 1)
+        static let outbound = Flags(rawValue: 2)
+        static let amount = Flags(rawValue: 4)
+        /// Its data is no JSON: text 0 says why.
+        static let unreadable = Flags(rawValue: 8)
+    }
+
+    var lead: StreamKey
+    var position: UInt64
+    var version: UInt64
+    var instant: Int64
+    var amount: Int64 = 0
+    /// Packed; 0 where it is none of ISO 4217.
+    var currency: UInt32 = 0
+    /// Where its texts begin among those of the batch: the lead's id, then those of `DataText`, one after the other.
+    var textsStart: UInt32
+    var subjectBytes: UInt8
+    var type: EventType
+    var variant: EventVariant
+    var flags: Flags
+    /// A record, and so any text in it, is shorter than 60 KiB.
+    var textBytes = InlineArray<9, UInt16>(repeating: 0)
+}
+
+/// Makes batches. It owns a parser and memory that is used again, so each thread has its own.
+final class EventDecoder {
+    private var parser = JSONParser()
+    private var document: [UInt8] = []
+    /// As many as the last batch had, so that the next one's do not have to grow.
+    private var textBytes = 0
+
+    init() {}
+
+    /// Reads a batch of at most `limit` events, as far as one slice of reading goes; nil where the log ends.
+    ///
+    /// - Throws: what the source throws. An event that no model can project is no error but the batch's `fault`.
+    func decode(from start: UInt64, limit: Int, of source: any EventSource) throws -> EventBatch? {
+        var events: [DecodedEvent] = []
+        var texts: [UInt8] = []
+        events.reserveCapacity(limit)
+        texts.reserveCapacity(textBytes)
+        var recordBytes = 0
+        var fault: BadEvent?
+        let end = try source.read(
+            from: Position(rawValue: start), limit: limit, maxBytes: ProjectionLimits.batchBytesMax
+        ) { record in
+            recordBytes += record.whole.count
+            // The events of other streams are nobody's.
+            guard record.streamKind == LeadStreams.kind else { return true }
+            do throws(BadEvent) { try decode(record, &events, &texts) } catch {
+                fault = error
+                return false
+            }
+            return true
+        }.rawValue
+        guard end > start else { return nil }
+        textBytes = texts.count
+        return EventBatch(
+            // The event that stopped the reading was read.
+            start: start, end: fault == nil ? end : end - 1, recordBytes: recordBytes, fault: fault,
+            events: sortedByLead(events), texts: texts)
+    }
+
+    /// - Throws: `BadEvent` for an event this program does not know: a later one wrote it.
+    private func decode(
+        _ record: RecordView, _ events: inout [DecodedEvent], _ texts: inout [UInt8]
+    ) throws(BadEvent) {
+        guard let type = EventType(rawValue: record.type), type.isSupported else {
+            throw BadEvent("no read model knows an event with type code \(record.type)")
+        }
+        guard let variant = EventVariant(rawValue: record.variant), variant.isValid(for: type) else {
+            throw BadEvent("\(type.name) has the unknown variant \(record.variant)")
+        }
+        let subject = record.subject
+        var event = DecodedEvent(
+            lead: record.streamKey, position: record.position.rawValue, version: record.version.rawValue,
+            instant: record.instant, textsStart: UInt32(texts.count), subjectBytes: UInt8(subject.count), type: type,
+            variant: variant, flags: record.isBackfill ? .backfill : [])
+        texts.append(contentsOf: subject)
+        let kept = DataText.kept(of: type)
+        if kept != 0 || type == .won { takeData(record.publicMembers, kept, into: &event, &texts) }
+        events.append(event)
+    }
+
+    /// Takes what is kept out of a member list, which is an object without its braces.
+    private func takeData(
+        _ members: UnsafeRawBufferPointer, _ kept: UInt16, into event: inout DecodedEvent, _ texts: inout [UInt8]
+    ) {
+        do throws(JSONError) {
+            // Nearly all are of the simple kind, for which a parser is a large machine.
+            let found: KeptMembers
+            if let simple = KeptMembers(simple: members) { found = simple } else { found = try parse(members) }
+            if found.isOutbound { event.flags.insert(.outbound) }
+            if let amount = found.amount {
+                event.amount = amount
+                event.flags.insert(.amount)
+            }
+            event.currency = found.currency.flatMap { Currency(utf8: $0)?.packed } ?? 0
+            for text in 0..<9 where kept & 1 << UInt16(text) != 0 {
+                let bytes = found.texts[text]
+                if bytes.isEmpty || DataText.marketing & 1 << UInt16(text) != 0 && bytes.isBlank { continue }
+                event.textBytes[text] = UInt16(bytes.count)
+                texts.append(contentsOf: bytes)
+            }
+        } catch {
+            let reason = Array(error.description.utf8.prefix(1_000))
+            event.flags.insert(.unreadable)
+            event.textBytes[0] = UInt16(reason.count)
+            texts.append(contentsOf: reason)
+        }
+    }
+
+    /// What it finds lies in the parser, until the next call.
+    private func parse(_ members: UnsafeRawBufferPointer) throws(JSONError) -> KeptMembers {
+        document.removeAll(keepingCapacity: true)
+        document.append(UInt8(ascii: "{"))
+        document.append(contentsOf: members)
+        document.append(UInt8(ascii: "}"))
+        return KeptMembers(try parser.parse(document))
+    }
+
+    private func sortedByLead(_ events: [DecodedEvent]) -> [DecodedEvent] {
+        // Small pairs are sorted, and the events, which are large, moved once.
+        var order = events.indices.map { (key: events[$0].lead.high, index: UInt32($0)) }
+        order.sort { left, right in
+            if left.key != right.key { return left.key < right.key }
+            let (low, otherLow) = (events[Int(left.index)].lead.low, events[Int(right.index)].lead.low)
+            return low != otherLow ? low < otherLow : left.index < right.index
+        }
+        return order.map { events[Int($0.index)] }
+    }
+}
