@@ -4,7 +4,7 @@ import Testing
 @testable import LMDB
 @testable import Ledger
 
-@Suite struct SpaceAheadTests {
+@Suite struct WrittenSpaceTests {
     /// Steps as small as a thread still writes them, so that the log runs after it all the time and often has to wait for it.
     @Test func `space that is written ahead never lies over what was stored`() throws {
         let folder = LedgerFolder()
@@ -42,11 +42,13 @@ import Testing
         configuration.spaceStepBytes = 4 << 20
         let ledger = try TestLedger(folder, configuration)
         ledger.append(TestEvent(stream: "S", id: "1"))
+        // SEEK_DATA, which Swift's Glibc does not show.
+        let seekData: Int32 = 3
         let ahead = off_t(ledger.log.status.logUsedBytes + 2 << 20)
         let descriptor = open(folder.path + "/log/data.mdb", O_RDONLY | O_CLOEXEC)
         defer { close(descriptor) }
         // File systems call a block that was only allocated a hole.
-        waitUntil { lseek(descriptor, ahead, SEEK_DATA) == ahead }
+        waitUntil { lseek(descriptor, ahead, seekData) == ahead }
         var bytes = [UInt8](repeating: 1, count: 4_096)
         #expect(pread(descriptor, &bytes, bytes.count, ahead) == 4_096)
         #expect(bytes.allSatisfy { $0 == 0 })
