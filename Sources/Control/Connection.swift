@@ -352,10 +352,7 @@ package final class Connection: @unchecked Sendable {
     func complete(_ sequence: UInt64, _ members: (inout JSONWriter) -> Void) {
         eventLoop.assertInEventLoop()
         guard phase != .closed else { return }
-        let index = Int(sequence &- firstWaiting)
-        precondition(
-            sequence >= firstWaiting && index < waiting.count && !waiting[index].isAnswered,
-            "a request is answered once")
+        let index = placeOfUnanswered(sequence)
         loop.withWriter { writer in
             writer.beginObject()
             writer.key("jsonrpc" as StaticString)
@@ -368,14 +365,28 @@ package final class Connection: @unchecked Sendable {
             if index == 0 {
                 output.writeBytes(writer.bytes)
             } else {
-                waiting[index].held = writer.bytes
-                waiting[index].isAnswered = true
-                heldBytes += writer.bytes.count
-                lastHeld = max(lastHeld ?? 0, sequence)
+                hold(writer.bytes, at: index)
             }
         }
         if index == 0 { leave() }
         lookAtOutput()
+    }
+
+    /// Where a request that has no reply yet stands in `waiting`.
+    private func placeOfUnanswered(_ sequence: UInt64) -> Int {
+        let index = Int(sequence &- firstWaiting)
+        precondition(
+            sequence >= firstWaiting && index < waiting.count && !waiting[index].isAnswered,
+            "a request is answered once")
+        return index
+    }
+
+    /// Keeps a reply until it is its turn (N1).
+    private func hold(_ reply: [UInt8], at index: Int) {
+        waiting[index].held = reply
+        waiting[index].isAnswered = true
+        heldBytes += reply.count
+        lastHeld = max(lastHeld ?? 0, firstWaiting + UInt64(index))
     }
 
     private func lookAtOutput() {
@@ -392,10 +403,7 @@ package final class Connection: @unchecked Sendable {
     func complete(_ sequence: UInt64, bytesMax: Int, result: (inout TextCursor) -> Void) {
         eventLoop.assertInEventLoop()
         guard phase != .closed else { return }
-        let index = Int(sequence &- firstWaiting)
-        precondition(
-            sequence >= firstWaiting && index < waiting.count && !waiting[index].isAnswered,
-            "a request is answered once")
+        let index = placeOfUnanswered(sequence)
         let room = bytesMax + limits.idBytesMax + 64
         func write(_ place: UnsafeMutableRawBufferPointer) -> Int {
             guard let start = place.baseAddress else { return 0 }
@@ -413,12 +421,10 @@ package final class Connection: @unchecked Sendable {
             output.writeWithUnsafeMutableBytes(minimumWritableBytes: room, write)
             leave()
         } else {
-            waiting[index].held = [UInt8](unsafeUninitializedCapacity: room) { place, count in
+            let reply = [UInt8](unsafeUninitializedCapacity: room) { place, count in
                 count = write(UnsafeMutableRawBufferPointer(place))
             }
-            waiting[index].isAnswered = true
-            heldBytes += waiting[index].held.count
-            lastHeld = max(lastHeld ?? 0, sequence)
+            hold(reply, at: index)
         }
         lookAtOutput()
     }
