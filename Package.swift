@@ -12,6 +12,17 @@ let houseStyle: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
+// The modules of an event's path. `package` functions, `@inlinable` or not, are neither inlined nor specialised in another
+// module unless the compiler is told so; it then wants them built as if they were to evolve apart.
+let eventPath =
+    houseStyle + [
+        .unsafeFlags(
+            [
+                "-enable-library-evolution", "-no-emit-module-separately-wmo", "-Xfrontend", "-package-cmo",
+                "-Xfrontend", "-allow-non-resilient-access",
+            ], .when(configuration: .release))
+    ]
+
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
@@ -60,17 +71,17 @@ let package = Package(
     targets: [
         // Storage.
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
-        .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: houseStyle),
+        .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: eventPath),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CLeafHash", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
         .target(
-            name: "Ledger", dependencies: ["LMDB", "CLeafHash", "COpenSSL", collections], swiftSettings: houseStyle),
+            name: "Ledger", dependencies: ["LMDB", "CLeafHash", "COpenSSL", collections], swiftSettings: eventPath),
 
         // JSON and the schemas, which are the system of record.
         .target(
             name: "CSimdJSON", cxxSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))],
             linkerSettings: [.linkedLibrary("simdjson")]),
-        .target(name: "JSON", dependencies: ["CSimdJSON"], swiftSettings: houseStyle),
+        .target(name: "JSON", dependencies: ["CSimdJSON"], swiftSettings: eventPath),
         .target(
             name: "Schemas", path: "schemas", exclude: ["README.md", "vectors"], sources: ["Schemas.swift"],
             resources: [
@@ -80,14 +91,14 @@ let package = Package(
             swiftSettings: houseStyle),
 
         // The business, and what is read from the log.
-        .target(name: "Leads", swiftSettings: houseStyle),
+        .target(name: "Leads", swiftSettings: eventPath),
         .target(
-            name: "Projections", dependencies: ["Leads", "Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
+            name: "Projections", dependencies: ["Leads", "Ledger", "LMDB", "JSON", crypto], swiftSettings: eventPath),
 
         // The wire and the wiring.
         .target(
             name: "Control", dependencies: ["JSON", "Schemas", nioCore, nioPosix, collections, logging],
-            swiftSettings: houseStyle),
+            swiftSettings: eventPath),
         .target(
             name: "LeadLedger",
             dependencies: [

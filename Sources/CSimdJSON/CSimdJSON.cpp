@@ -4,8 +4,9 @@
 //     judges; if it finds no offence, every number is blanked to `0` in a second copy and that is parsed.
 //  2. simdjson leaves behind where every token starts (stage 1) and all strings decoded, in order (stage 2).
 //     One walk over the tokens closes the gaps between them in place and writes the node table.
-//  3. Names are looked up in one hash table for the whole document, keyed by (object, name) under a secret seed,
-//     so an object with 100,000 members costs the same for each member as one with ten.
+//  3. The names of an object are compared by a set of hashes of its own; beyond 64 they go to a table for the whole document,
+//     keyed by (object, name) under a secret seed, so an object with 100,000 members costs the same for each member as one
+//     with a hundred.
 //  4. On any refusal the scanner finds the first offence in the bytes as given. It runs on that path only.
 
 #include "CSimdJSON.h"
@@ -286,7 +287,7 @@ inline uint64_t mix(uint64_t a, uint64_t b) {
 }
 
 // Reads up to 7 bytes past the name: text and decoded strings both lie in padded buffers.
-inline uint64_t hash_name(const csj_parser &p, const uint8_t *bytes, uint32_t length, uint32_t object) {
+inline uint64_t seeded_hash(const csj_parser &p, const uint8_t *bytes, uint32_t length, uint32_t object) {
     uint64_t h = p.seed[0] ^ (static_cast<uint64_t>(object) << 32 | length);
     uint64_t word;
     for (; length > 8; bytes += 8, length -= 8) {
@@ -311,64 +312,142 @@ inline bytes_view decoded(const csj_parser &p, const csj_node &node) {
     return {bytes, length};
 }
 
-// Enters a name of `object`. False if the object has it already.
-inline bool enter_name(csj_parser &p, size_t mask, uint32_t object, uint32_t node_index) {
-    const csj_node &node = p.nodes[node_index];
-    bytes_view name = decoded(p, node);
-    uint64_t hash = hash_name(p, name.start, name.length, object);
+inline bool is_same(bytes_view a, bytes_view b) {
+    return a.length == b.length && std::memcmp(a.start, b.start, a.length) == 0;
+}
+
+// The names of one object, while it is walked: which of 256 hash values occurred. Where a name's value did already, the
+// names before it are compared, 32 bits of hash first; an object of more than `few_names` goes over to the table, so that
+// nobody can make the comparisons many.
+struct name_set {
+    uint64_t seen[4];
+};
+constexpr uint32_t few_names = 64;
+
+// Enters a name into the table. False if the object has it already.
+bool enter_table(csj_parser &p, uint32_t object, uint32_t node_index) {
+    bytes_view name = decoded(p, p.nodes[node_index]);
+    const size_t mask = p.names_capacity - 1;
+    uint64_t hash = seeded_hash(p, name.start, name.length, object);
     for (size_t slot = hash & mask;; slot = (slot + 1) & mask) {
         name_entry &entry = p.names[slot];
         if (entry.generation != p.generation) {
             entry = {p.generation, node_index, hash};
             return true;
         }
-        if (entry.hash != hash) continue;
-        bytes_view other = decoded(p, p.nodes[entry.node]);
         // The hash covers the object; should two objects' names collide all the same, this refuses a good document
         // with a chance of 2^-64 a pair, so the objects are not compared again.
-        if (other.length == name.length && std::memcmp(other.start, name.start, name.length) == 0) return false;
+        if (entry.hash == hash && is_same(decoded(p, p.nodes[entry.node]), name)) return false;
     }
 }
 
-enum class walk_result { done, refused, duplicate, no_memory };
-
-// Steps 2 and 3. The tokens were judged good, but surrogates and the exact depth are looked at here.
-walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
-    const uint32_t *starts = p.dom.implementation->structural_indexes.get();
-    const size_t tokens = p.dom.implementation->n_structural_indexes;
-    if (!reserve(p.nodes, p.nodes_capacity, tokens, false)) return walk_result::no_memory;
-    // A member is at least three tokens, so at most 2/3 of the table is in use.
+// Makes the table ready for a document of so many tokens. Of a member there are at least three, so at most 2/3 is in use.
+bool open_table(csj_parser &p, size_t tokens) {
     size_t table = 16;
     while (table < tokens / 2 + 1) table *= 2;
     if (table > p.names_capacity) {
-        if (!reserve(p.names, p.names_capacity, table, true)) return walk_result::no_memory;
+        if (!reserve(p.names, p.names_capacity, table, true)) return false;
         p.generation = 0;
     }
     if (++p.generation == 0) {
         std::memset(static_cast<void *>(p.names), 0, p.names_capacity * sizeof(name_entry));
         p.generation = 1;
     }
-    const size_t mask = table - 1;
+    return true;
+}
+
+enum class walk_result { done, refused, duplicate, no_memory };
+
+// Whether `object`, of which `members` were walked, has the name of node `name` before it.
+walk_result look_for_name(csj_parser &p, uint32_t object, uint32_t members, uint32_t name, size_t tokens, bool &has_table) {
+    const csj_node *nodes = p.nodes;
+    if (members < few_names) {
+        bytes_view wanted = decoded(p, nodes[name]);
+        for (uint32_t other = object + 1; other < name; other = nodes[other + 1].next) {
+            if (nodes[other].next == nodes[name].next && is_same(decoded(p, nodes[other]), wanted)) {
+                return walk_result::duplicate;
+            }
+        }
+        return walk_result::done;
+    }
+    if (!has_table && !open_table(p, tokens)) return walk_result::no_memory;
+    has_table = true;
+    if (members == few_names) {
+        // They differ: that was looked at when each came.
+        for (uint32_t other = object + 1; other < name; other = nodes[other + 1].next) enter_table(p, object, other);
+    }
+    return enter_table(p, object, name) ? walk_result::done : walk_result::duplicate;
+}
+
+// Steps 2 and 3. The tokens were judged good, but surrogates and the exact depth are looked at here.
+walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
+    const uint32_t *starts = p.dom.implementation->structural_indexes.get();
+    const size_t tokens = p.dom.implementation->n_structural_indexes;
+    if (!reserve(p.nodes, p.nodes_capacity, tokens, false)) return walk_result::no_memory;
 
     uint8_t *const text = p.text;
     csj_node *const nodes = p.nodes;
     const uint8_t *const strings = p.dom.doc.string_buf.get();
     uint32_t string_at = 4;
     uint32_t stack[depth_limit + 1];
+    name_set sets[depth_limit + 1];
     unsigned depth = 0;
     uint32_t used = 0, out = 0;
+    bool has_table = false;
     bool expects_name = false;
 
     for (size_t i = 0; i < tokens; i++) {
         const uint32_t start = starts[i];
         const uint8_t c = text[start];  // `out` never passes `start`, so this byte has not been overwritten
+        if (c == '"') {
+            uint32_t end = i + 1 < tokens ? starts[i + 1] : static_cast<uint32_t>(length);
+            while (text[end - 1] != '"') end--;
+            const uint32_t size = end - start;
+            uint32_t decoded_length;
+            std::memcpy(&decoded_length, strings + string_at - 4, 4);
+            const uint32_t count = string_at;
+            string_at += decoded_length + 1 + 4;
+            uint8_t flags = 0;
+            if (decoded_length + 2 != size) {
+                flags = CSJ_FLAG_ESCAPED;
+                if (size < 2 || decoded_length + 2 > size || has_lone_surrogate(text + start, size)) {
+                    return walk_result::refused;
+                }
+            }
+            if (out != start) std::memmove(text + out, text + start, size);
+            csj_node &node = nodes[used];
+            if (!expects_name) {
+                node = {out, out + size, used + 1, count, CSJ_STRING, flags, 0};
+                out += size;
+                used++;
+                if (depth > 0 && nodes[stack[depth - 1]].kind == CSJ_ARRAY) nodes[stack[depth - 1]].count++;
+                continue;
+            }
+            // A name, and the colon behind it.
+            const uint32_t hash = csj_name_hash(flags ? strings + count : text + out + 1, decoded_length);
+            node = {out, out + size, hash, count, CSJ_STRING, static_cast<uint8_t>(flags | CSJ_FLAG_NAME), 0};
+            out += size;
+            text[out++] = ':';
+            i++;
+            expects_name = false;
+            const uint32_t object = stack[depth - 1];
+            uint64_t &seen = sets[depth - 1].seen[hash >> 30];
+            const uint64_t bit = uint64_t{1} << (hash >> 24 & 63);
+            const uint32_t members = nodes[object].count++;
+            if ((seen & bit) != 0 || members >= few_names) {
+                walk_result found = look_for_name(p, object, members, used, tokens, has_table);
+                if (found != walk_result::done) {
+                    duplicate = used;
+                    return found;
+                }
+            }
+            seen |= bit;
+            used++;
+            continue;
+        }
         switch (c) {
         case ',':
             expects_name = nodes[stack[depth - 1]].kind == CSJ_OBJECT;
-            text[out++] = c;
-            break;
-        case ':':
-            expects_name = false;
             text[out++] = c;
             break;
         case '}':
@@ -383,7 +462,8 @@ walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
         case '{':
         case '[':
             if (depth == p.depth_max) return walk_result::refused;
-            if (depth > 0) nodes[stack[depth - 1]].count++;
+            if (depth > 0 && nodes[stack[depth - 1]].kind == CSJ_ARRAY) nodes[stack[depth - 1]].count++;
+            sets[depth] = {};
             stack[depth++] = used;
             nodes[used++] = {out, 0, 0, 0, static_cast<uint8_t>(c == '{' ? CSJ_OBJECT : CSJ_ARRAY), 0, 0};
             text[out++] = c;
@@ -394,20 +474,7 @@ walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
             while (is_space(text[end - 1])) end--;
             const uint32_t size = end - start;
             uint8_t kind, flags = 0;
-            uint32_t count = 0;
-            if (c == '"') {
-                kind = CSJ_STRING;
-                uint32_t decoded_length;
-                std::memcpy(&decoded_length, strings + string_at - 4, 4);
-                count = string_at;
-                string_at += decoded_length + 1 + 4;
-                if (decoded_length + 2 != size) {
-                    flags = CSJ_FLAG_ESCAPED;
-                    if (size < 2 || decoded_length + 2 > size || has_lone_surrogate(text + start, size)) {
-                        return walk_result::refused;
-                    }
-                }
-            } else if (c == 't' || c == 'f') {
+            if (c == 't' || c == 'f') {
                 kind = CSJ_BOOLEAN;
                 flags = c == 't' ? CSJ_FLAG_TRUE : 0;
             } else if (c == 'n') {
@@ -423,18 +490,10 @@ walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
                 }
             }
             if (out != start) std::memmove(text + out, text + start, size);
-            nodes[used] = {out, out + size, used + 1, count, kind, flags, 0};
+            nodes[used] = {out, out + size, used + 1, 0, kind, flags, 0};
             out += size;
-            if (expects_name) {
-                nodes[used].flags |= CSJ_FLAG_NAME;
-                if (!enter_name(p, mask, stack[depth - 1], used)) {
-                    duplicate = used;
-                    return walk_result::duplicate;
-                }
-            } else if (depth > 0) {
-                nodes[stack[depth - 1]].count++;
-            }
             used++;
+            if (depth > 0 && nodes[stack[depth - 1]].kind == CSJ_ARRAY) nodes[stack[depth - 1]].count++;
         }
         }
     }

@@ -55,9 +55,8 @@ final class WireLoop: @unchecked Sendable {
         // A quarter of the shortest time watched is as late as a verdict may come.
         let shortest = min(limits.lineTimeMax, limits.stalledTimeMax, limits.lingerTimeMax, limits.idleTimeMax)
         let interval = TimeAmount(min(shortest / 4, .seconds(1)))
-        ticking = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { [weak self] _ in
-            self?.tick()
-        }
+        // Until `end()`. Not weak: that would make every mention of this loop dearer.
+        ticking = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.tick() }
     }
 
     // MARK: Turns

@@ -140,21 +140,8 @@ struct WordTable {
     var firstWord: Int32 = 0
     var count: Int32 = 0
     var firstSlot: Int32 = 0
-    /// 64 minus the binary logarithm of the number of slots.
-    var shift: UInt8 = 63
-
-    /// Reads up to 8 bytes from `bytes` whatever the length: words and documents are padded.
-    @inline(__always)
-    static func hash(_ bytes: UnsafeRawPointer, _ length: Int) -> UInt64 {
-        var head = bytes.loadUnaligned(as: UInt64.self)
-        var tail: UInt64 = 0
-        if length < 8 {
-            head &= (1 << UInt64(length * 8)) &- 1
-        } else {
-            tail = (bytes + (length - 8)).loadUnaligned(as: UInt64.self)
-        }
-        return (head ^ (tail &* 0x9E37_79B9_7F4A_7C15) ^ UInt64(length)) &* 0xD6E8_FEB8_6659_FD93
-    }
+    /// 32 minus the binary logarithm of the number of slots: the slot of a word is that many bits less of its hash.
+    var shift: UInt8 = 31
 }
 
 private func allocated<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
@@ -200,7 +187,11 @@ extension JSONSchema {
         switch Int(kind) {
         case CSJ_STRING:
             let bytes = JSONValue(document: document, index: index).utf8
-            if rule.pointee.hasChoices, find(bytes, in: rule.pointee.choices) < 0 { return fault(.choice) }
+            if rule.pointee.hasChoices {
+                let start = bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)  // of a string node: never nil
+                let hash = csj_name_hash(start, UInt32(bytes.count))
+                if find(bytes, hash, in: rule.pointee.choices) < 0 { return fault(.choice) }
+            }
             // A string has at least a quarter as many code points as bytes and at most as many.
             if bytes.count > Int(rule.pointee.maxLength), codePoints(bytes) > Int(rule.pointee.maxLength) {
                 return fault(.maxLength)
@@ -246,7 +237,8 @@ extension JSONSchema {
         _ marks: UnsafeMutablePointer<MemberMarks>?
     ) -> Fault {
         let rule = rules + Int(ruleIndex)
-        let node = document.pointee.nodes + Int(index)
+        let nodes = document.pointee.nodes!  // a document has a root
+        let node = nodes + Int(index)
         func fault(_ keyword: Keyword) -> Fault { Fault(keyword: keyword, node: index, rule: ruleIndex) }
 
         if rule.pointee.hasChoices { return fault(.choice) }
@@ -255,21 +247,24 @@ extension JSONSchema {
             if node.pointee.count > rule.pointee.maxProperties { return fault(.maxProperties) }
         }
         let additional = rule.pointee.additional
-        if rule.pointee.members.count == 0, additional == Rule.anything { return .none }
+        let table = rule.pointee.members
+        if table.count == 0, additional == Rule.anything { return .none }
+        let properties = properties + Int(rule.pointee.firstProperty)
         var seen: UInt64 = 0
         var bit: UInt64 = 1
         var name = index + 1
         let end = node.pointee.next
         while name < end {
-            let found = find(JSONValue(document: document, index: name).utf8, in: rule.pointee.members)
+            // A name's node has the hash of it.
+            let found = find(JSONValue(document: document, index: name).utf8, nodes[Int(name)].next, in: table)
             var memberRule = additional
             if found >= 0 {
                 seen |= 1 << UInt64(found)
-                let property = properties + (Int(rule.pointee.firstProperty) + found)
-                memberRule = property.pointee.rule
+                let property = properties[found]
+                memberRule = property.rule
                 if let marks {
-                    if property.pointee.isPersonal { marks.pointee.personal |= bit }
-                    if property.pointee.isReserved { marks.pointee.reserved |= bit }
+                    if property.isPersonal { marks.pointee.personal |= bit }
+                    if property.isReserved { marks.pointee.reserved |= bit }
                 }
             } else if additional == Rule.nothing {
                 return Fault(keyword: .unknown, node: name + 1, rule: ruleIndex)
@@ -279,26 +274,27 @@ extension JSONSchema {
                 if found.keyword != .none { return found }
             }
             bit <<= 1  // 0 from the 65th member on
-            name = document.pointee.nodes[Int(name) + 1].next
+            name = nodes[Int(name) + 1].next
         }
         return seen & rule.pointee.required == rule.pointee.required ? .none : fault(.required)
     }
 
     /// The index of the word in its table, or -1.
     @inline(__always)
-    private func find(_ bytes: UnsafeRawBufferPointer, in table: WordTable) -> Int {
+    private func find(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32, in table: WordTable) -> Int {
         guard table.count > 0 else { return -1 }
-        let start = bytes.baseAddress!  // of a string node: never nil
-        let mask = (1 << (64 - Int(table.shift))) - 1
-        var slot = Int(truncatingIfNeeded: WordTable.hash(start, bytes.count) >> UInt64(table.shift))
+        let mask = (1 << (32 - Int(table.shift))) &- 1
+        let slots = slots + Int(table.firstSlot)
+        let words = words + Int(table.firstWord)
+        var slot = Int(hash &>> UInt32(table.shift))
         while true {
-            let entry = Int(slots[Int(table.firstSlot) + slot])
+            let entry = Int(slots[slot])
             if entry == 0 { return -1 }
-            let word = words[Int(table.firstWord) + entry - 1]
+            let word = words[entry &- 1]
             if Int(word.length) == bytes.count, bytes.equals(UnsafePointer(characters + Int(word.offset))) {
-                return entry - 1
+                return entry &- 1
             }
-            slot = (slot + 1) & mask
+            slot = (slot &+ 1) & mask
         }
     }
 

@@ -1,3 +1,5 @@
+import CSimdJSON
+
 /// Turns the text of a schema into the tables `JSONSchema` walks. Runs once a schema, so it is written to be plain.
 struct SchemaCompiler {
     private(set) var name = "without $id"
@@ -178,14 +180,14 @@ struct SchemaCompiler {
         table.firstSlot = Int32(slots.count)
         var bits = 1
         while (1 << bits) < 2 * entries.count { bits += 1 }
-        table.shift = UInt8(64 - bits)
+        table.shift = UInt8(32 - bits)
         var own = [UInt16](repeating: 0, count: 1 << bits)
         for (number, entry) in entries.enumerated() {
             words.append(Word(offset: UInt32(characters.count), length: UInt32(entry.count)))
             characters += entry
             let padded = entry + [UInt8](repeating: 0, count: 8)
-            let hash = padded.withUnsafeBytes { WordTable.hash($0.baseAddress!, entry.count) }
-            var slot = Int(hash >> UInt64(table.shift))
+            let hash = csj_name_hash(padded, UInt32(entry.count))
+            var slot = Int(hash >> UInt32(table.shift))
             while own[slot] != 0 { slot = (slot + 1) & (own.count - 1) }
             own[slot] = UInt16(number + 1)
         }

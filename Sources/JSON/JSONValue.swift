@@ -100,7 +100,7 @@ extension JSONValue {
     package var isEscaped: Bool { node.pointee.flags & UInt8(CSJ_FLAG_ESCAPED) != 0 }
 
     /// Whether this is a string with just these (UTF-8) bytes.
-    @inlinable
+    @inlinable @inline(__always)
     package func equals(_ other: StaticString) -> Bool {
         kind == .string && utf8.equals(other)
     }
@@ -114,7 +114,7 @@ extension JSONValue {
 }
 
 extension UnsafeRawBufferPointer {
-    @inlinable
+    @inlinable @inline(__always)
     package func equals(_ other: StaticString) -> Bool {
         precondition(other.hasPointerRepresentation, "a literal of one Unicode scalar needs to be compared as a String")
         return count == other.utf8CodeUnitCount && equals(other.utf8Start)
@@ -147,8 +147,10 @@ extension JSONValue {
     /// The members of an object in text order; none for other kinds.
     @inlinable
     package var members: Members {
-        let node = node.pointee
-        return Members(document: document, next: index + 1, left: node.kind == UInt8(CSJ_OBJECT) ? node.count : 0)
+        @inline(__always) get {
+            let node = node.pointee
+            return Members(document: document, next: index + 1, left: node.kind == UInt8(CSJ_OBJECT) ? node.count : 0)
+        }
     }
 
     /// The elements of an array in text order; none for other kinds.
@@ -185,8 +187,13 @@ extension JSONValue {
         /// The minified text `"name":value`.
         @inlinable
         package var raw: UnsafeRawBufferPointer {
-            UnsafeRawBufferPointer(
-                start: name.raw.baseAddress, count: value.rawOffset + value.raw.count - name.rawOffset)
+            @inline(__always) get {
+                // They lie side by side, but for the colon.
+                let document = name.document.pointee
+                let start = document.nodes[Int(name.index)].start
+                return UnsafeRawBufferPointer(
+                    start: document.text + Int(start), count: Int(document.nodes[Int(value.index)].end - start))
+            }
         }
     }
 
@@ -203,7 +210,7 @@ extension JSONValue {
             self.left = left
         }
 
-        @inlinable
+        @inlinable @inline(__always)
         package mutating func next() -> Member? {
             guard left > 0 else { return nil }
             left -= 1
@@ -230,7 +237,7 @@ extension JSONValue {
             self.left = left
         }
 
-        @inlinable
+        @inlinable @inline(__always)
         package mutating func next() -> JSONValue? {
             guard left > 0 else { return nil }
             left -= 1

@@ -15,7 +15,8 @@ import DequeModule
 
 /// Lives on its connection's event loop.
 final class ConnectionState {
-    private weak var connection: Connection?
+    /// It holds this one, and lets go of it when it closes. Not weak: that would make every mention of a connection dearer.
+    private unowned let connection: Connection
     /// Appends handed to the log, and those whose outcome is known.
     private var submitted: UInt64 = 0
     private var settled: UInt64 = 0
@@ -26,11 +27,12 @@ final class ConnectionState {
 
     /// The state of a connection, made when it is first asked for.
     static func of(_ connection: Connection) -> ConnectionState {
-        if let state = connection.serviceState as? ConnectionState { return state }
+        // Nothing else is ever put there.
+        if let state = connection.serviceState { return unsafeDowncast(state, to: ConnectionState.self) }
         let state = ConnectionState(connection)
         guard !connection.isClosed else { return state }
         connection.serviceState = state
-        connection.onTurnEnded = { [weak state] in state?.startWaiting() }
+        connection.onTurnEnded = { state.startWaiting() }
         return state
     }
 
@@ -54,7 +56,7 @@ final class ConnectionState {
 
     private func startWaiting() {
         while running < Limits.readsAtOnceMax, let first = waiting.first, first.gate <= settled,
-            connection?.takesAnswer(to: first.reply) ?? false
+            connection.takesAnswer(to: first.reply)
         {
             waiting.removeFirst()
             running += 1

@@ -51,7 +51,7 @@ package enum ExpectedVersion: Hashable, Sendable {
 /// One atomic unit: events that are stored together or not at all, and what must hold for that.
 ///
 /// It is built on an event loop, looked up with `EventLog.prepare(_:using:)`, and handed over with `submit(_:)`; from
-/// then on it is the appender's, and its sink is told the outcome once.
+/// then on it is the appender's, until its sink is given it back, once, with its outcome.
 ///
 /// ```swift
 /// let unit = AppendUnit(ledgerID: log.ledgerID, replyTo: loop, token: 7)
@@ -82,6 +82,9 @@ package final class AppendUnit: @unchecked Sendable {
     /// What is committed with the events, each value with its sum; the later of two writes of a key counts.
     private(set) var registerWrites: [RegisterWrite] = []
     private var registerBytes = 0
+
+    /// What became of it: for the sink that is given it back.
+    package internal(set) var outcome = AppendOutcome.unknown
 
     /// Whether it is only asked what would become of it.
     private(set) var isDryRun = false
@@ -128,6 +131,7 @@ package final class AppendUnit: @unchecked Sendable {
         nameTwice = nil
         if !eventsByName.isEmpty { eventsByName = [:] }
         lookupProgress = nil
+        outcome = .unknown
         isDryRun = false
     }
 

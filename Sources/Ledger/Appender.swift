@@ -57,10 +57,8 @@ final class Appender: @unchecked Sendable {
     private var staged: ContiguousArray<StagedEvent> = []
     private var stagedRows = RowTable(capacity: 1 << 15)
     private var stagedNames = NameTable(capacity: 1 << 15)
-    private var outcomes: [AppendOutcome] = []
     /// What a unit that fails takes back: the row of each of its streams before it.
     private var rowsBefore: [(key: StreamKey, row: StreamRow?)] = []
-    private var replies: [Replies] = []
     /// For look-ups that have to be repeated; active only while a group is settled. Its own from the start: where all
     /// readers are lent, appending must go on. Nil once the log is closed.
     private var snapshot: IndexSnapshot?
@@ -70,11 +68,6 @@ final class Appender: @unchecked Sendable {
     private var newRegisters: Table?
     /// Pages of that table as of the last commit that wrote to it: what a group may copy of it at most.
     private var registerPages: Int?
-
-    private struct Replies {
-        let sink: any AppendReplySink
-        var outcomes: [(token: UInt64, outcome: AppendOutcome)] = []
-    }
 
     /// Told to units that find the tail full. By taste: the index commits a batch in about that time.
     private static let retryMilliseconds = 250
@@ -187,11 +180,10 @@ final class Appender: @unchecked Sendable {
         }
     }
 
-    /// Steps 1 to 5. Fills `outcomes`, one a unit.
+    /// Steps 1 to 5. Gives each unit its outcome.
     /// - Parameter refusal: why there is no room. Then nothing is written: what would be is refused with it, and the rest
     ///   is answered as always.
     private func append(_ units: [AppendUnit], room refusal: AppendRefusal? = nil) throws(GroupFailure) {
-        outcomes.removeAll(keepingCapacity: true)
         noRoom = refusal
         if refusal == nil { try makeRoom(units) } else { forgetPlaces(units) }
 
@@ -209,7 +201,7 @@ final class Appender: @unchecked Sendable {
             // 2.
             var transaction = try log.environment.beginWrite()
             // 3.
-            for unit in units { outcomes.append(try settle(unit, &transaction)) }
+            for unit in units { unit.outcome = try settle(unit, &transaction) }
             guard !staged.isEmpty || writesRegisters else { return }
             if writesRegisters, let table = newRegisters ?? log.registers {
                 registerPages = try transaction.pages(of: table)
@@ -302,35 +294,27 @@ final class Appender: @unchecked Sendable {
 
     // MARK: Answers
 
-    // The units are let go of before their waiters are told: who made a unit frees it. A thousand of them freed here would
-    // contend with the event loops for the allocator's arenas, which took more time than all else of a commit.
+    // The units go back with their outcomes, and nothing of them is kept: who made a unit frees it. A thousand of them freed
+    // here would contend with the event loops for the allocator's arenas, which took more time than all else of a commit.
 
+    /// Gives the units back to their sinks. There are as many of these as event loops: a few.
     private func answer(_ units: inout [AppendUnit]) {
-        for (unit, outcome) in zip(units, outcomes) { reply(to: unit, outcome) }
-        units.removeAll(keepingCapacity: true)
-        deliver()
+        while let sink = units.first?.sink {
+            if units.allSatisfy({ $0.sink === sink }) {
+                var all: [AppendUnit] = []
+                swap(&all, &units)
+                sink.deliver(all)
+            } else {
+                let its = units.filter { $0.sink === sink }
+                units.removeAll { $0.sink === sink }
+                sink.deliver(its)
+            }
+        }
     }
 
     private func answer(_ units: inout [AppendUnit], with outcome: AppendOutcome) {
-        for unit in units { reply(to: unit, outcome) }
-        units.removeAll(keepingCapacity: true)
-        deliver()
-    }
-
-    /// There are as many sinks as event loops: a few.
-    private func reply(to unit: AppendUnit, _ outcome: AppendOutcome) {
-        if let index = replies.firstIndex(where: { $0.sink === unit.sink }) {
-            replies[index].outcomes.append((unit.token, outcome))
-        } else {
-            replies.append(Replies(sink: unit.sink, outcomes: [(unit.token, outcome)]))
-        }
-    }
-
-    private func deliver() {
-        for index in replies.indices where !replies[index].outcomes.isEmpty {
-            replies[index].sink.deliver(replies[index].outcomes)
-        }
-        replies.removeAll(keepingCapacity: true)
+        for unit in units { unit.outcome = outcome }
+        answer(&units)
     }
 
     // MARK: - Settling a unit

@@ -83,6 +83,8 @@ package final class LedgerLock: Sendable {
     package func release() {
         guard isReleased.compareExchange(expected: false, desired: true, ordering: .sequentiallyConsistent).exchanged
         else { return }
+        // Closing alone would leave it with a child that was forked a moment ago and has not come to its exec.
+        flock(descriptor, LOCK_UN)
         close(descriptor)
     }
 

@@ -62,9 +62,9 @@ final class TestSink: AppendReplySink, @unchecked Sendable {
     private let doorbell = Doorbell()
     private let room = Mutex(0)
 
-    func deliver(_ delivered: [(token: UInt64, outcome: AppendOutcome)]) {
-        outcomes.withLock { outcomes in for (token, outcome) in delivered { outcomes[token] = outcome } }
-        order.withLock { $0 += delivered.map(\.token) }
+    func deliver(_ units: [AppendUnit]) {
+        outcomes.withLock { outcomes in for unit in units { outcomes[unit.replyToken] = unit.outcome } }
+        order.withLock { $0 += units.map(\.replyToken) }
         doorbell.ring()
     }
 

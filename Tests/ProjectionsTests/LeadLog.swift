@@ -116,8 +116,8 @@ final class LeadLog {
         private let outcomes = Mutex<[UInt64: AppendOutcome]>([:])
         private let doorbell = Doorbell()
 
-        func deliver(_ delivered: [(token: UInt64, outcome: AppendOutcome)]) {
-            outcomes.withLock { outcomes in for (token, outcome) in delivered { outcomes[token] = outcome } }
+        func deliver(_ units: [AppendUnit]) {
+            outcomes.withLock { outcomes in for unit in units { outcomes[unit.replyToken] = unit.outcome } }
             doorbell.ring()
         }
 

@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,7 +41,7 @@ enum {
 //   offset  size
 //     0      4   start    first byte in `text`
 //     4      4   end      one past the last byte in `text`
-//     8      4   next     index of the node after this subtree
+//     8      4   next     index of the node after this subtree; for a member's name, whose next is its value: its hash
 //    12      4   count    members or elements; for a string: where its decoded bytes start in `strings`
 //    16      1   kind
 //    17      1   flags
@@ -82,6 +83,19 @@ typedef struct {
 } csj_error;
 
 typedef struct csj_parser csj_parser;
+
+// The hash of a member's name, as its node has it. No secret: for tables of names that we chose ourselves. Reads up to 8 bytes
+// from `bytes` whatever the length: texts and decoded strings are padded.
+static inline uint32_t csj_name_hash(const uint8_t *bytes, uint32_t length) {
+    uint64_t head, tail = 0;
+    memcpy(&head, bytes, 8);
+    if (length < 8) {
+        head &= (UINT64_C(1) << (length * 8)) - 1;
+    } else {
+        memcpy(&tail, bytes + length - 8, 8);
+    }
+    return (uint32_t)(((head ^ tail * UINT64_C(0x9E3779B97F4A7C15) ^ length) * UINT64_C(0xD6E8FEB86659FD93)) >> 32);
+}
 
 // `depth_max` is at most 255. NULL if there is no memory.
 csj_parser *csj_parser_create(size_t bytes_max, unsigned depth_max);

@@ -30,7 +30,6 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     private var snapshot: IndexSnapshot?
     private var pending = Deque<Pending>()
-    private var lastToken: UInt64 = 0
     /// Units of this turn, not handed over yet.
     private var fresh: [AppendUnit] = []
     /// Units that found no room. First in, first out.
@@ -44,11 +43,17 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private var instants = InstantEncoder()
 
     private struct Pending {
-        var token: UInt64
         var unit: AppendUnit
-        var terms: AppendTerms
+        /// Nil: nothing but that it be stored.
+        var terms: AppendTerms?
         var answer: Answer
-        var connection: Connection
+
+        var connection: Connection {
+            switch answer {
+            case .reply(let reply): reply.connection
+            case .part(let many, _): many.reply.connection
+            }
+        }
     }
 
     /// Where the outcome of a unit goes.
@@ -130,9 +135,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         let unit = makeUnit()
         do throws(AppendFault) {
             let terms = try reader.read(params, into: unit, actor: connection.peer.uid, now: instant)
-            lastToken += 1
             pending.append(
-                Pending(token: lastToken, unit: unit, terms: terms, answer: answer, connection: connection))
+                Pending(unit: unit, terms: terms, answer: answer))
             fresh.append(unit)
             if fresh.count >= Limits.unitsHandedOverMax { handOver() }
         } catch {
@@ -143,9 +147,9 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     private func makeUnit() -> AppendUnit {
         guard let unit = spareUnits.popLast() else {
-            return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: lastToken + 1)
+            return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: 0)
         }
-        unit.reset(token: lastToken + 1)
+        unit.reset(token: 0)  // they come back in order, so none needs a name
         return unit
     }
 
@@ -212,51 +216,51 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     // MARK: Out
 
-    func deliver(_ outcomes: [(token: UInt64, outcome: AppendOutcome)]) {
+    func deliver(_ units: [AppendUnit]) {
         eventLoop.execute {
-            for (token, outcome) in outcomes { self.answer(token, outcome) }
+            for unit in units { self.answer(unit) }
         }
     }
 
-    private func answer(_ token: UInt64, _ outcome: AppendOutcome) {
+    private func answer(_ unit: AppendUnit) {
         // A1.
         let entry = pending.removeFirst()
-        precondition(entry.token == token, "outcomes come in the order of submission")
+        precondition(entry.unit === unit, "outcomes come in the order of submission")
         switch entry.answer {
         case .reply(let reply):
-            answer(reply, entry, outcome)
-            ConnectionState.of(entry.connection).appendSettled()
+            answer(reply, unit, entry.terms)
+            ConnectionState.of(reply.connection).appendSettled()
         case .part(let many, let index):
-            switch outcome {
-            case .appended(let receipt): many.stored(index, receipt, of: entry.unit, &instants)
+            switch unit.outcome {
+            case .appended(let receipt): many.stored(index, receipt, of: unit, &instants)
             case .wouldAppend, .stored: preconditionFailure("append.many has no dry run, and its units have events")
             case .refused(let refusal):
-                many.refused(index, ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
+                many.refused(index, ErrorReply(refusal, of: unit, expecting: entry.terms?.expectedLeads ?? []))
             case .unknown: many.refused(index, .outcomeUnknown)
             }
             if many.settledOne() { settled(many) }
         }
-        recycle(entry.unit)
+        recycle(unit)
     }
 
-    private func answer(_ reply: ReplySlot, _ entry: Pending, _ outcome: AppendOutcome) {
-        switch outcome {
+    private func answer(_ reply: ReplySlot, _ unit: AppendUnit, _ terms: AppendTerms?) {
+        switch unit.outcome {
         case .appended(let receipt):
-            let bytesMax = receipt.textBytesMax(of: entry.unit)
-            let isDryRun = entry.terms.isDryRun
-            if entry.terms.wait == .synced {
+            let bytesMax = receipt.textBytesMax(of: unit)
+            guard let terms, terms.wait != .synced else {
+                let isDryRun = terms?.isDryRun ?? false
                 return reply.succeed(bytesMax: bytesMax) {
-                    $0.receipt(receipt, of: entry.unit, isDryRun: isDryRun, &instants)
+                    $0.receipt(receipt, of: unit, isDryRun: isDryRun, &instants)
                 }
             }
             // Written now, so that a unit that waits takes no more memory than its answer.
             var writer = JSONWriter(reserving: bytesMax)
-            writer.receipt(receipt, of: entry.unit)
-            answer(reply, writer.take(), entry.terms.wait, below: receipt.last.successor)
-        case .wouldAppend(let versions): reply.succeed { $0.dryRun(versions, of: entry.unit) }
+            writer.receipt(receipt, of: unit)
+            answer(reply, writer.take(), terms.wait, below: receipt.last.successor)
+        case .wouldAppend(let versions): reply.succeed { $0.dryRun(versions, of: unit) }
         case .stored: preconditionFailure("a unit of append has events")
         case .refused(let refusal):
-            reply.fail(ErrorReply(refusal, of: entry.unit, expecting: entry.terms.expectedLeads))
+            reply.fail(ErrorReply(refusal, of: unit, expecting: terms?.expectedLeads ?? []))
         case .unknown: reply.fail(.outcomeUnknown)
         }
     }

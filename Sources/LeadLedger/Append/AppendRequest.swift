@@ -6,12 +6,18 @@ import Projections
 
 // AppendRequest: the parameters of `append`, and of one unit of `append.many`, become a unit and its terms.
 
-/// What a request asks for besides its events.
-struct AppendTerms {
-    var wait = AppendWait.synced
-    var isDryRun = false
+/// What a request asks for besides that its events be stored. Few do, so it is not carried along by value.
+final class AppendTerms {
+    let wait: AppendWait
+    let isDryRun: Bool
     /// The leads of `expect`, in its order.
-    var expectedLeads: [String] = []
+    let expectedLeads: [String]
+
+    init(wait: AppendWait, isDryRun: Bool, expectedLeads: [String]) {
+        self.wait = wait
+        self.isDryRun = isDryRun
+        self.expectedLeads = expectedLeads
+    }
 }
 
 /// Checks what a request says and encodes it. The same for every way in.
@@ -27,23 +33,19 @@ struct UnitReader {
     /// - Parameter instant: the daemon's clock, microseconds since 1970.
     func read(
         _ params: JSONValue, into unit: AppendUnit, actor: UInt32, now instant: Int64
-    ) throws(AppendFault) -> AppendTerms {
+    ) throws(AppendFault) -> AppendTerms? {
         if let violation = parameters.validate(params) { throw AppendFault(violation, at: "") }
-        var terms = AppendTerms()
-        terms.expectedLeads = try readEvents(params, into: unit, actor: actor, now: instant)
-        for member in params.members {
-            if member.name.equals("wait") {
-                terms.wait = try AppendWait(member.value, models)
-            } else if member.name.equals("dry_run") {
-                terms.isDryRun = member.value.boolean == true
+        let expectedLeads = try readEvents(params, into: unit, actor: actor, now: instant)
+        guard params.count > 1 else { return nil }
+        let wait = try AppendWait(params["wait"], models)
+        let isDryRun = params["dry_run"]?.boolean == true
+        if isDryRun {
+            guard wait == .synced else {
+                throw AppendFault(.invalidValue, "/wait", "a dry run stores nothing that a read model could have")
             }
+            unit.makeDryRun()
         }
-        guard terms.isDryRun else { return terms }
-        guard terms.wait == .synced else {
-            throw AppendFault(.invalidValue, "/wait", "a dry run stores nothing that a read model could have")
-        }
-        unit.makeDryRun()
-        return terms
+        return AppendTerms(wait: wait, isDryRun: isDryRun, expectedLeads: expectedLeads)
     }
 
     /// Fills `unit` from the members `events` and `expect` of an object that passed its schema.

@@ -33,7 +33,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     let clock: @Sendable () -> Int64
 
     private var groups: [[UInt8]: HeldGroup] = [:]
-    private var units: [UInt64: (unit: AppendUnit, purpose: Purpose)] = [:]
+    private var purposes: [UInt64: Purpose] = [:]
     private var snapshot: IndexSnapshot?
     private var listener: UInt64?
     private var random = SystemRandomNumberGenerator()
@@ -538,7 +538,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     private func submit(_ unit: AppendUnit, _ purpose: Purpose) -> Bool {
         if unit.needsLookUp { lookUp(unit) }
         guard log.submit([unit]) == 1 else { return false }
-        units[unit.replyToken] = (unit, purpose)
+        purposes[unit.replyToken] = purpose
         purpose.group.unitsInFlight += 1
         return true
     }
@@ -551,22 +551,22 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         snapshot!.reset()
     }
 
-    func deliver(_ outcomes: [(token: UInt64, outcome: AppendOutcome)]) {
-        home.execute { for (token, outcome) in outcomes { self.took(outcome, of: token) } }
+    func deliver(_ units: [AppendUnit]) {
+        home.execute { for unit in units { self.took(unit) } }
     }
 
     /// Nothing is kept that found no room.
     func queueHasRoom() {}
 
-    private func took(_ outcome: AppendOutcome, of token: UInt64) {
-        guard let (unit, purpose) = units.removeValue(forKey: token) else {
+    private func took(_ unit: AppendUnit) {
+        guard let purpose = purposes.removeValue(forKey: unit.replyToken) else {
             preconditionFailure("an outcome for a unit that the desk did not submit")
         }
         let group = purpose.group
         group.unitsInFlight -= 1
         let now = MonotonicClock.nanoseconds()
         let error: ErrorReply?
-        switch outcome {
+        switch unit.outcome {
         case .appended, .stored: error = nil
         case .wouldAppend: preconditionFailure("no unit of the desk is a dry run")
         case .refused(let refusal):
@@ -603,7 +603,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
                 if let floor { group.machine.commitFloor(floor) }
                 if let settled {
                     var receipt: AppendReceipt?
-                    if case .appended(let appended) = outcome { receipt = appended }
+                    if case .appended(let appended) = unit.outcome { receipt = appended }
                     settled.call.succeed { settled.result(&$0, group, receipt) }
                 }
             }

@@ -92,6 +92,6 @@ enum RecordTarget {
 
 /// A unit must have somebody to answer; these are never submitted.
 final class NobodyListens: AppendReplySink {
-    func deliver(_ outcomes: [(token: UInt64, outcome: AppendOutcome)]) {}
+    func deliver(_ units: [AppendUnit]) {}
     func queueHasRoom() {}
 }
