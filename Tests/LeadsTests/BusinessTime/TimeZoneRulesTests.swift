@@ -32,7 +32,7 @@ import Testing
         let zone = try ZoneFiles.zone("Europe/Amsterdam")
         #expect(zone.offsetSeconds(at: Instant(microseconds: .max)) == 3_600)
         #expect(zone.offsetSeconds(at: Instant(microseconds: .min)) == 1_172)
-        #expect(zone.wallTime(at: Instant(microseconds: .max)).date.text == "10000-01-01")
+        #expect(zone.wallTime(at: Instant(microseconds: .max)).date.year == 10_000)
         #expect(zone.wallTime(at: Instant(microseconds: .min)).microsecondOfDay == 1_172 * 1_000_000)
     }
 

@@ -120,25 +120,35 @@ private struct SlowRule {
 
     let standard: Int
     let daylight: Int
-    let start: (day: Day, seconds: Int)
-    let end: (day: Day, seconds: Int)
+    struct Turn {
+        var day: Day
+        var seconds: Int
+    }
+
+    let start: Turn
+    let end: Turn
 
     init(_ random: inout TestSupport.SeededGenerator) {
         standard = Int.random(in: -48...48, using: &random) * 900
         daylight = standard + [3_600, 1_800, 7_200, -3_600, 3_599].randomElement(using: &random)!
         // Half a year apart, so that neither turn is in doubt.
         let spring = Int.random(in: 1...6, using: &random)
-        let turns = [spring, spring + 6].map { month in
-            let day: Day =
-                switch Int.random(in: 0..<3, using: &random) {
-                case 0: .julian(Int.random(in: (month * 30 - 25)...(month * 30 - 5), using: &random))
-                case 1: .ordinal(Int.random(in: (month * 30 - 25)...(month * 30 - 5), using: &random))
-                default: .month(month, Int.random(in: 1...5, using: &random), Int.random(in: 0...6, using: &random))
-                }
-            return (day, Int.random(in: -167 * 3_600...167 * 3_600, using: &random))
-        }
+        let first = SlowRule.turn(in: spring, &random)
+        let second = SlowRule.turn(in: spring + 6, &random)
         let isSouthern = random.chance(50)
-        (start, end) = isSouthern ? (turns[1], turns[0]) : (turns[0], turns[1])
+        start = isSouthern ? second : first
+        end = isSouthern ? first : second
+    }
+
+    private static func turn(in month: Int, _ random: inout TestSupport.SeededGenerator) -> Turn {
+        let days = (month * 30 - 25)...(month * 30 - 5)
+        let day: Day =
+            switch Int.random(in: 0..<3, using: &random) {
+            case 0: .julian(Int.random(in: days, using: &random))
+            case 1: .ordinal(Int.random(in: days, using: &random))
+            default: .month(month, Int.random(in: 1...5, using: &random), Int.random(in: 0...6, using: &random))
+            }
+        return Turn(day: day, seconds: Int.random(in: -167 * 3_600...167 * 3_600, using: &random))
     }
 
     var text: String {
@@ -150,7 +160,7 @@ private struct SlowRule {
         return "\(seconds < 0 ? "-" : "")\(all / 3_600):\(all / 60 % 60):\(all % 60)"
     }
 
-    private func turnText(_ turn: (day: Day, seconds: Int)) -> String {
+    private func turnText(_ turn: Turn) -> String {
         let day =
             switch turn.day {
             case .julian(let day): "J\(day)"
@@ -172,7 +182,7 @@ private struct SlowRule {
         return turns.last { $0.at <= second }!.offset
     }
 
-    private func second(of turn: (day: Day, seconds: Int), in year: Int) -> Int64 {
+    private func second(of turn: Turn, in year: Int) -> Int64 {
         var date = CivilDate(uncheckedYear: year, month: 1, day: 1)
         var number = date.dayNumber
         var matching: [Int] = []

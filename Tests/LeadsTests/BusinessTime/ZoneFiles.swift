@@ -18,7 +18,6 @@ enum ZoneFiles {
     ]
 }
 
-/// Noon in UTC on a good day, for short.
 func instant(_ text: String) throws -> Instant { try Instant(rfc3339: text) }
 
 func date(_ text: String) throws -> CivilDate { try Instant(date: text).date }
