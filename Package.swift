@@ -126,7 +126,7 @@ let package = Package(
         .testTarget(
             name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle
         ),
-        .testTarget(name: "LeadsTests", dependencies: ["Leads"], swiftSettings: houseStyle),
+        .testTarget(name: "LeadsTests", dependencies: ["Leads", "TestSupport"], swiftSettings: houseStyle),
         .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
         .testTarget(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],

@@ -124,4 +124,10 @@ package enum Limits {
 
     /// Leases and parked events that `consumer.status` lists when the request names no limit.
     package static let consumerListed = 100
+
+    /// Bytes of a time zone's file: the longest of the 2025 database has 3,872.
+    package static let timeZoneFileBytesMax = 64 << 10
+
+    /// Bytes of a time zone's name: the longest of the 2025 database has 32.
+    package static let timeZoneNameBytesMax = 64
 }
