@@ -16,6 +16,10 @@ enum IdentifierRules {
     static func fault(in bytes: UnsafeRawBufferPointer, bytesMax: Int) -> IdentifierFault? {
         if bytes.isEmpty || bytes.count > bytesMax { return .length(bytes: bytes.count, bytesMax: bytesMax) }
         var index = 0
+        // Eight at once, as long as nothing among them needs a look.
+        while index + 8 <= bytes.count, !needsLook(bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)) {
+            index += 8
+        }
         while index < bytes.count {
             let byte = bytes[index]
             if byte < 0x20 || byte == 0x7F { return .controlCharacter }
@@ -26,6 +30,20 @@ enum IdentifierRules {
             index += 1
         }
         return nil
+    }
+
+    /// Whether one of eight bytes may be a control character, `@` or `+`. A byte is below 0x20, or zero, where subtracting that,
+    /// or 1, borrows into its top bit; what borrows from a neighbour besides is only looked at in vain.
+    @inline(__always)
+    private static func needsLook(_ word: UInt64) -> Bool {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let tops: UInt64 = 0x8080_8080_8080_8080
+        func has(_ byte: UInt8) -> UInt64 {
+            let difference = word ^ (ones &* UInt64(byte))
+            return (difference &- ones) & ~difference
+        }
+        let control = (word &- ones &* 0x20) & ~word
+        return (control | has(0x7F) | has(UInt8(ascii: "@")) | has(UInt8(ascii: "+"))) & tops != 0
     }
 
     private static func digitCount(in bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
