@@ -372,7 +372,7 @@ import Testing
             for number in 0..<3_000 {
                 try greedy.send(line: request(number, "log.read", #"{"from":0,"filter":{"leads":["nobody"]}}"#))
             }
-            #expect(try client.ask("lead.get", #"{"lead":"L0-0"}"#)["lead"]["version"].integer == 1)
+            #expect(try client.askWhenFresh("lead.get", #"{"lead":"L0-0"}"#)["lead"]["version"].integer == 1)
         }
         // It is gone now, with most of its questions.
         let before = Monotonic.milliseconds()
