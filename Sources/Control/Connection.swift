@@ -18,7 +18,7 @@ package import NIOCore
 //   N2  a notification leaves after every reply that was given before it;
 //   N3  lines are taken only while `pauses` is empty and the phase is `open`; what was read beyond that is in `unread`;
 //   N4  what is kept for a client is bounded: `unread` by a frame and a few reads, replies by the high-water mark, one
-//       answer, and what requests in flight still answer;
+//       answer, and what requests in flight still answer; and what the service keeps of requests that wait, by `keptBytes`;
 //   N5  after `closed` nothing is read, written or handed to the service.
 
 /// One client's connection, for the service: who it is, pausing, and notifications.
@@ -83,10 +83,14 @@ package final class Connection: @unchecked Sendable {
     private struct Waiting {
         var id: RequestID
         var isAnswered = false
+        /// About what the service keeps of it until it is answered.
+        var keptBytes: Int32 = 0
         /// The reply, and notifications that were given after it, kept until it is their turn.
         var held: [UInt8] = []
     }
     private var waiting = Deque<Waiting>()
+    /// Of all that are in `waiting`.
+    private var keptBytes = 0
     /// The sequence number of `waiting.first`.
     private var firstWaiting: UInt64 = 0
     /// The last request that is answered although one before it is not.
@@ -298,6 +302,7 @@ package final class Connection: @unchecked Sendable {
         }
         loop.hasReceived = true
         markTouched()
+        if !method.isBoundedByQueue { keep(WireLimits.keptBytes(ofLine: line.count)) }
         loop.service.receive(Request(method: method, params: envelope.params, connection: self), reply: reply)
     }
 
@@ -312,6 +317,13 @@ package final class Connection: @unchecked Sendable {
         waiting.append(Waiting(id: id))
         if waiting.count >= limits.requestsInFlightMax { pauses.insert(.requests) }
         return ReplySlot(connection: self, sequence: sequence)
+    }
+
+    /// Counts what is kept of the newest request.
+    private func keep(_ bytes: Int) {
+        waiting[waiting.count - 1].keptBytes = Int32(clamping: bytes)
+        keptBytes += Int(waiting[waiting.count - 1].keptBytes)
+        if keptBytes >= limits.keptBytesMax { pauses.insert(.requests) }
     }
 
     /// Watches a line that has begun and not ended.
@@ -431,16 +443,20 @@ package final class Connection: @unchecked Sendable {
 
     /// The first request is answered: it leaves, and all behind it that were.
     private func leave() {
-        waiting.removeFirst()
+        keptBytes -= Int(waiting.removeFirst().keptBytes)
         firstWaiting += 1
         while let next = waiting.first, next.isAnswered {
             output.writeBytes(next.held)
             heldBytes -= next.held.count
-            waiting.removeFirst()
+            keptBytes -= Int(waiting.removeFirst().keptBytes)
             firstWaiting += 1
         }
         if let last = lastHeld, last < firstWaiting { lastHeld = nil }
-        if pauses.contains(.requests), waiting.count <= limits.requestsInFlightMax / 2 { pauses.remove(.requests) }
+        if pauses.contains(.requests), waiting.count <= limits.requestsInFlightMax / 2,
+            keptBytes <= limits.keptBytesMax / 2
+        {
+            pauses.remove(.requests)
+        }
     }
 
     private var pendingOutputBytes: Int { output.readableBytes + heldBytes }

@@ -57,6 +57,10 @@ package enum Method: UInt8, CaseIterable, Sendable {
         }
     }
 
+    /// Whether what waits of it is bounded elsewhere: a connection whose appends find no room in the appender's queue is not
+    /// read any more.
+    var isBoundedByQueue: Bool { self == .append || self == .appendMany }
+
     /// The method with this name, as decoded from a request.
     package init?(utf8 name: UnsafeRawBufferPointer) {
         var raw: UInt8 = 0

@@ -17,9 +17,19 @@ package struct WireLimits: Sendable {
     /// and closed in one go: a client that is just writing may then lose the reply, all others get it.
     package var refusalsMax = 64
 
-    /// Requests of one connection that have no reply yet; its next lines wait unread. Each takes about 80 bytes here, and
-    /// a burst deeper than this fills no group of the log any better.
+    /// Requests of one connection that have no reply yet; its next lines wait unread. An append takes about 80
+    /// bytes here, and a burst deeper than this fills no group of the log any better; of others see `keptBytesMax`.
     package var requestsInFlightMax = 65_536
+
+    /// Bytes that the service may keep of one connection's requests until they are answered; its next lines wait unread. A
+    /// thousand acks with an event each, or one of the largest lines, and 2 GiB for all connections together. An append is
+    /// not counted: what waits of those is bounded by the appender's queue.
+    package var keptBytesMax = 8 << 20
+
+    /// Bytes that are kept of a request whose line has `bytes`, about: a text of a few bytes in a filter or a token becomes an
+    /// array or a struct (9 times its line was measured for a filter of 256 short ids), and a request without parameters takes
+    /// its place in the queues.
+    package static func keptBytes(ofLine bytes: Int) -> Int { 1_024 + 8 * bytes }
 
     /// Bytes of replies that wait for a client to read. Above the first no more of its lines are taken, below the second
     /// they are again. The operating system's own buffer (208 KiB) comes before these.

@@ -11,7 +11,8 @@ import DequeModule
 //                   - the client takes its answers: what nobody reads is not computed
 //                   - its answer would not pile up behind an earlier request's: see `Connection.takesAnswer`
 //
-// When the connection closes this goes with it, and what has not begun is never computed.
+// When the connection closes, what has not begun is never computed: `connectionClosed()` lets go of it, since a body mostly holds
+// this, and so would be kept by what it is kept in.
 
 /// Lives on its connection's event loop.
 final class ConnectionState {
@@ -43,8 +44,12 @@ final class ConnectionState {
         startWaiting()
     }
 
+    /// Nothing is computed for a client that has gone.
+    func connectionClosed() { waiting = [] }
+
     /// Runs `body`, which answers `reply`, when it is its turn; `readEnded()` must follow, now or later.
     func read(for reply: ReplySlot, _ body: @escaping () -> Void) {
+        guard !connection.isClosed else { return }
         waiting.append((submitted, reply, body))
         startWaiting()
     }

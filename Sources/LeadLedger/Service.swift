@@ -118,6 +118,7 @@ final class Service: RequestService, @unchecked Sendable {
     func connectionClosed(_ connection: Connection) {
         subscriptions.connectionClosed(connection)
         consumers.connectionClosed(connection)
+        (connection.serviceState as? ConnectionState)?.connectionClosed()
     }
 
     // MARK: Rebuilding

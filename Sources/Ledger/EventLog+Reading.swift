@@ -83,7 +83,8 @@ extension EventLog {
                 let reached = overlay.walkBack(from: next, limit: Self.tailStep) { position, event in
                     guard event.version.rawValue >= wanted else { return false }
                     newer.append(Position(rawValue: position))
-                    return true
+                    // No step beyond it: the event before may be older than the tail, and is the index's.
+                    return event.version.rawValue > wanted
                 }
                 guard let reached else { break }
                 // Trimmed meanwhile: the index knows these by now.

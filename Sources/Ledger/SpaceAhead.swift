@@ -76,7 +76,10 @@ package final class SpaceAhead: Sendable {
             if needed + step > allocated, !writer.isPreparing, allocated < info.mapSize {
                 prepare(from: allocated, to: min(allocated + step, info.mapSize))
             }
-            while needed > allocatedEnd.load(ordering: .acquiring), writer.isPreparing { writer.waitForPiece() }
+            // A piece more than the worst case: should a transaction ever need a page more than was reckoned, that page is
+            // not where zeros are being written.
+            let safe = min(needed + SpaceWriter.pieceBytes, info.mapSize)
+            while safe > allocatedEnd.load(ordering: .acquiring), writer.isPreparing { writer.waitForPiece() }
         }
         let allocated = allocatedEnd.load(ordering: .acquiring)
         guard needed > allocated else { return }

@@ -176,6 +176,32 @@ import Testing
         #expect(eventually { server.watch.received.value == 1_016 })
     }
 
+    @Test func `requests that wait are bounded by what is kept of them, and all are answered`() throws {
+        var limits = WireLimits()
+        limits.keptBytesMax = 64 << 10
+        // One event loop, so that another client can have answered what waits.
+        let server = try TestServer(limits: limits, eventLoops: 1)
+        let (client, other) = (try server.connect(), try server.connect())
+        let lines = (100..<200).map { id in
+            request(id, .leadGet, #"{"lead":"\#(String(repeating: "x", count: 1_000))"}"#) + "\n"
+        }
+        let most = limits.keptBytesMax / WireLimits.keptBytes(ofLine: lines[0].utf8.count - 1) + 1
+        try client.send(lines.joined())
+        var (answered, rounds) = (0, 0)
+        while answered < lines.count {
+            let waiting = min(most, lines.count - answered)
+            try #require(eventually { server.watch.received.value >= answered + waiting + rounds })
+            #expect(server.watch.received.value == answered + waiting + rounds)
+            #expect(try other.ask(request(1, .status)) == result(1, #""released""#))
+            rounds += 1
+            for _ in 0..<waiting {
+                #expect(try client.line() == result(100 + answered, #""deferred""#))
+                answered += 1
+            }
+        }
+        #expect(rounds > 10)
+    }
+
     @Test func `the batch ends once for many lines`() throws {
         let server = try TestServer()
         let client = try server.connect()

@@ -251,7 +251,7 @@ private struct Storm {
             StormWriter.sharedLeads.prefix(3)
             + history.entries.suffix(200).map(\.name.subject).shuffled(using: &random).prefix(4)
         for lead in sample {
-            let answer = try client.ask("lead.get", #"{"lead":"\#(lead)"}"#)
+            let answer = try client.askWhenFresh("lead.get", #"{"lead":"\#(lead)"}"#)
             if let difference = plain.difference(answer["lead"], lead) { ownFaults.append("\(lead): \(difference)") }
         }
         try client.waitForModels(at: history.entries.count)

@@ -274,15 +274,6 @@ private final class Flood: @unchecked Sendable {
     }
 }
 
-/// Bytes that a daemon has allocated: RssAnon, without the pages of its files.
-func allocated(_ daemon: DaemonProcess) throws -> Int {
-    let status = try text(ofFile: "/proc/\(daemon.process.identifier)/status")
-    let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
-    let words = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }) ?? []
-    guard words.count > 1, let kibibytes = Int(words[1]) else { throw SystemFailure("RssAnon", code: 0) }
-    return kibibytes << 10
-}
-
 private func openFiles() -> rlimit {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)

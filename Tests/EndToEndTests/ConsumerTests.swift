@@ -337,6 +337,36 @@ import Testing
         #expect(try place.check().findings.isEmpty)
     }
 
+    @Test func `what clients that have left had asked, and nobody has computed, takes no memory`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.ask("consumer.create", #"{"group":"g"}"#)
+        let leads = (0..<256).map { "\"\($0)\"" }.joined(separator: ",")
+        let read = request(1, "log.read", #"{"from":0,"filter":{"leads":[\#(leads)]}}"#)
+        let claim = request(1, "consumer.claim", #"{"group":"g","wait_ms":60000}"#)
+        func claimsAre(_ count: Int) throws {
+            try Monotonic.wait(for: "\(count) claims to wait") { try status(client)["claims_waiting"].integer == count }
+        }
+        // The claims take both places that a connection has for reads; the 500 behind them wait, 8 MB in all.
+        func askAndLeave() throws {
+            let other = try place.connect()
+            try other.send(line: ([claim, claim] + Array(repeating: read, count: 500)).joined(separator: "\n"))
+            try claimsAre(2)
+        }
+        for _ in 0..<4 {
+            try askAndLeave()
+            try claimsAre(0)
+        }
+        let before = try allocated(daemon)
+        for _ in 0..<40 {
+            try askAndLeave()
+            try claimsAre(0)
+        }
+        let grown = try allocated(daemon) - before
+        #expect(grown < 64 << 20, "\(grown >> 20) MiB of 320 are still there")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `a hundred connections that claim and leave keep nothing`() throws {
         let daemon = try place.serve()
         let client = try place.connect()

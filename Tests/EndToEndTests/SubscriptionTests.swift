@@ -112,6 +112,30 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `who subscribes and ends it a thousand times gets every event in the one that stays`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        try append(0..<2_000, try place.connect())
+        let client = try place.connect()
+        let rounds = 1_000
+        var text = ""
+        for id in 1...rounds {
+            let filter = id % 2 == 0 ? #","filter":{"leads":["nobody"]}"# : ""
+            text += request(1, "log.subscribe", #"{"from":0,"credit":1000000\#(filter)}"#) + "\n"
+            text += request(2, "log.unsubscribe", #"{"subscription":\#(id)}"#) + "\n"
+        }
+        text += request(3, "log.subscribe", #"{"from":0,"credit":1000000}"#)
+        try client.send(line: text)
+        var seen: [Int] = []
+        while let next = try notification(client) {
+            guard next.params["subscription"].integer == rounds + 1 else { continue }
+            if next.name == "log.caught_up" { break }
+            seen += next.positions
+        }
+        #expect(seen == Array(0..<2_000))
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `a subscription without credit says once that it fell behind, and again that it caught up`() throws {
         let place = LedgerPlace()
         let daemon = try place.serve()

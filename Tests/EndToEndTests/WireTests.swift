@@ -92,6 +92,26 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `a text of few characters and many bytes is refused for what it is`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        for attribute in ["correlationid", "causationid", "traceparent"] {
+            // 63 fit, and with the letter so do 255 bytes; 64 do not.
+            for (smiles, fits) in [(63, true), (64, false)] {
+                let text = String(repeating: "\u{1F600}", count: smiles) + (fits ? "abc" : "")
+                let event =
+                    #"{"id":"\#(attribute)","source":"t","type":"lead.captured","subject":"L","\#(attribute)":"\#(text)","data":{"channel":"web"}}"#
+                let refusal = try client.refusal("append", #"{"events":[\#(event)]}"#)
+                #expect(refusal?.name == (fits ? nil : "invalid_value"), "\(attribute), \(smiles)")
+                #expect(refusal.map { $0.data["pointer"].string } == (fits ? nil : "/params/events/0/\(attribute)"))
+            }
+        }
+        let after = #"{"after":{"since":"2026-01-01T00:00:00Z","position":99999999999999999999}}"#
+        #expect(try client.refusal("queue.list", after)?.data["pointer"].string == "/params/after/position")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `a thousand units a line are stored in the order of the lines, and answered in it`() throws {
         let place = LedgerPlace()
         let daemon = try place.serve()
@@ -352,7 +372,7 @@ import Testing
             for number in 0..<3_000 {
                 try greedy.send(line: request(number, "log.read", #"{"from":0,"filter":{"leads":["nobody"]}}"#))
             }
-            #expect(try client.ask("lead.get", #"{"lead":"L0-0"}"#)["lead"]["version"].integer == 1)
+            #expect(try client.askWhenFresh("lead.get", #"{"lead":"L0-0"}"#)["lead"]["version"].integer == 1)
         }
         // It is gone now, with most of its questions.
         let before = Monotonic.milliseconds()

@@ -36,6 +36,26 @@ import Testing
         #expect(claim(&group).map(\.position) == [1])
     }
 
+    @Test func `the timers of leases that were acked long before their end take no memory for it`() throws {
+        var group = group()
+        let hours: UInt64 = 12 * 3_600 * 1_000_000_000
+        for position in 0..<20_000 as Range<UInt64> {
+            group.take(events([position], from: position), next: position + 1)
+            let token = claim(&group, now: position, lease: hours)[0]
+            group.commit(try group.begin([(token, .ack)]), now: position)
+            #expect(group.timerCount <= 2_000)
+        }
+        #expect(group.progress == 20_000)
+        // One that is still out ends when it should.
+        group.take(events([1, 2], from: 20_000), next: 20_002)
+        let late = claim(&group, now: 20_000, lease: hours)
+        #expect(late.count == 2)
+        group.advance(to: 19_999 + hours)
+        #expect(group.leaseCount == 2)
+        group.advance(to: 20_000 + hours)
+        #expect(group.leaseCount == 0)
+    }
+
     @Test func `an ack counts when it is stored, and not before`() throws {
         var group = group()
         group.take(events([1, 2]), next: 2)

@@ -194,6 +194,31 @@ import Testing
         #expect(outcomes[1].receipt?.events[0].version == version(2))
     }
 
+    @Test func `a stream of which the tail has the newest event only is read without waiting for the index`() throws {
+        var configuration = LogConfiguration.test
+        // Far longer than the test takes: the index takes in nothing but what it is told to.
+        configuration.indexCommitInterval = .seconds(30)
+        let ledger = try TestLedger(LedgerFolder(), configuration)
+        ledger.append(TestEvent(id: "old"))
+        // Taken in and forgotten: the floor follows the index by a commit, and moves with the next group.
+        for id in ["1", "2"] {
+            ledger.flushIndex()
+            ledger.append(TestEvent(stream: "B", id: id))
+        }
+        #expect(ledger.log.end.rawValue - UInt64(ledger.log.status.tailEvents) > 0, "the tail has the old event still")
+
+        let newest = try #require(ledger.append(TestEvent(id: "new")).receipt)
+        let taken = ledger.log.status.indexProgress
+        for limit in [1, 2, 9] {
+            #expect(
+                try ledger.log.positions(of: StreamKey("L-1"), from: version(1), limit: limit)
+                    == [.zero, newest.first].prefix(limit).map { $0 })
+        }
+        #expect(
+            try ledger.log.positions(of: StreamKey("L-1"), from: version(2), limit: 9) == [newest.first])
+        #expect(ledger.log.status.indexProgress == taken, "the answer came only when the index had moved on")
+    }
+
     @Test func `positions are gap-free under four threads, and each answer is true`() throws {
         let ledger = try TestLedger()
         let log = ledger.log

@@ -41,6 +41,15 @@ package final class DaemonProcess: Sendable {
     }
 }
 
+/// Bytes that a daemon has allocated: RssAnon, without the pages of its files.
+package func allocated(_ daemon: DaemonProcess) throws -> Int {
+    let status = try text(ofFile: "/proc/\(daemon.process.identifier)/status")
+    let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
+    let words = line?.split(whereSeparator: { $0 == " " || $0 == "\t" }) ?? []
+    guard words.count > 1, let kibibytes = Int(words[1]) else { throw SystemFailure("RssAnon", code: 0) }
+    return kibibytes << 10
+}
+
 /// Where a test's ledger lives: its directory, its socket, and a place for what the programs print.
 package struct LedgerPlace: Sendable {
     private let directory: TemporaryDirectory

@@ -37,6 +37,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private var paused: [Connection] = []
     /// Units that were answered, to be used again: making one takes five allocations.
     private var spareUnits: [AppendUnit] = []
+    private var spareUnitsMax = Limits.spareUnitsMax
     /// The clock as of the first line of this turn.
     private var turnInstant: Int64?
 
@@ -80,8 +81,9 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Gives its reader back: before the log closes.
     func end() {
         snapshot = nil
-        // They hold this handler.
+        // They hold this handler, and so would those that are answered from now on.
         spareUnits = []
+        spareUnitsMax = 0
     }
 
     // MARK: In
@@ -155,7 +157,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     /// Keeps a unit that nobody else uses any more, unless it has grown beyond the usual.
     private func recycle(_ unit: AppendUnit) {
-        guard spareUnits.count < Limits.spareUnitsMax, unit.capacityBytes <= Limits.spareUnitBytesMax else { return }
+        guard spareUnits.count < spareUnitsMax, unit.capacityBytes <= Limits.spareUnitBytesMax else { return }
         spareUnits.append(unit)
     }
 

@@ -10,7 +10,7 @@ import Projections
 // The checks, in order; the first that fails names the place:
 //   1. the envelope against envelope.json
 //   2. the type: known, and one that clients may say
-//   3. subject, source and id: bounds, and no personal data in what is kept in the clear for ever
+//   3. subject, source and id: bounds, and no personal data in what is kept in the clear for ever; the bounds of the others
 //   4. time: an instant of the years 0000 to 9999, at most five minutes ahead
 //   5. data against the schema of its type
 //   6. what no keyword of the schemas says: an amount has a currency, and a planned time is a time
@@ -50,6 +50,11 @@ struct EventIntake {
         try check(subject, "subject", bytesMax: LedgerLimits.identifierBytesMax, index)
         try check(source, "source", bytesMax: LedgerLimits.shortTextBytesMax, index)
         try check(id, "id", bytesMax: LedgerLimits.identifierBytesMax, index)
+        if let long = envelope.tooLongText {
+            throw AppendFault(
+                .invalidValue, "/events/\(index)/\(long)",
+                "\(long) takes at most \(LedgerLimits.shortTextBytesMax) bytes of UTF-8")
+        }
 
         // 4.
         var occurredAt: Int64?
@@ -146,6 +151,15 @@ struct EventIntake {
 /// The attributes of one envelope, where they stand in the line.
 private struct Envelope {
     var type, subject, source, id, data, time, backfill, correlation, causation, traceparent: JSONValue?
+
+    /// The optional attribute that has more bytes than a record holds, though no more characters than its schema allows.
+    var tooLongText: StaticString? {
+        let most = LedgerLimits.shortTextBytesMax
+        if let correlation, correlation.utf8.count > most { return "correlationid" }
+        if let causation, causation.utf8.count > most { return "causationid" }
+        if let traceparent, traceparent.utf8.count > most { return "traceparent" }
+        return nil
+    }
 
     init(_ event: JSONValue) {
         for member in event.members {

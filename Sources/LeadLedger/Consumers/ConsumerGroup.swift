@@ -547,7 +547,16 @@ struct ConsumerGroup: Sendable {
         entry.timer = instant
         entries[position] = entry
         timers.insert(Timer(instant: instant, position: position))
+        // Of events that are done the timers stay behind. With leases of hours these would be all events of hours.
+        guard timers.count > 2 * entries.count + Self.timersLeftMax else { return }
+        timers = Heap(timers.unordered.filter { entries[$0.position]?.timer == $0.instant })
     }
+
+    /// Timers of events that are done, after which they are looked for and dropped. By taste: seldom, and little memory.
+    private static let timersLeftMax = 1_024
+
+    /// Of events that are done too.
+    var timerCount: Int { timers.count }
 
     private mutating func expire(_ position: UInt64, _ lease: Lease, now: UInt64) {
         guard var entry = entries[position] else { return }

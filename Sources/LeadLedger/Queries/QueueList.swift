@@ -28,10 +28,12 @@ struct QueueList: Query {
         self.filter = filter
         var after: Occurrence?
         if let place = params?["after"] {
-            guard let since = try place.instant("since") else {
-                throw QueryFault(.missingField, "since is required", pointer: "/after")
-            }
-            after = Occurrence(time: since, position: try place.unsigned("position", default: 0))
+            do throws(QueryFault) {
+                guard let since = try place.instant("since") else {
+                    throw QueryFault(.missingField, "since is required", pointer: "")
+                }
+                after = Occurrence(time: since, position: try place.unsigned("position", default: 0))
+            } catch { throw QueryFault(error.name, error.message, pointer: "/after" + (error.pointer ?? "")) }
         }
         self.after = after
         limit = params.integer("limit", default: Limits.answerRowsDefault)

@@ -18,9 +18,10 @@ import Ledger
 // What must hold:
 //   S1  events leave in position order, none skipped: `next` moves only to where a slice ended;
 //   S2  no more events leave than credit was granted;
-//   S3  at most one reading, of at most `Limits.slicesAtOnceMax` slices, is on its way; none is begun while the output is full,
-//       and no read transaction is open while the socket blocks: a subscription keeps at most these slices beyond what its
-//       connection's output may hold;
+//   S3  at most one reading, of at most `Limits.slicesAtOnceMax` slices, is on its way, and for a connection as many as it may
+//       have subscriptions, those that have ended meanwhile included; none is begun while the output is full, and no read
+//       transaction is open while the socket blocks: a subscription keeps at most these slices beyond what its connection's
+//       output may hold;
 //   S4  every notification names a position from which a subscription gives exactly the rest.
 
 /// Lives on its connection's event loop and is touched nowhere else.

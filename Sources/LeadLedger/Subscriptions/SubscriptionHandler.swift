@@ -31,6 +31,8 @@ final class SubscriptionHandler: @unchecked Sendable {
         unowned let connection: Connection
         var subscriptions: [UInt64: Subscription] = [:]
         var lastID: UInt64 = 0
+        /// On their way, those of subscriptions that have ended meanwhile included (S3).
+        var readings = 0
 
         init(_ connection: Connection) { self.connection = connection }
     }
@@ -166,8 +168,14 @@ final class SubscriptionHandler: @unchecked Sendable {
 
     private func pump(_ holder: Holder, _ id: UInt64) {
         let end = log.end
-        guard let step = holder.subscriptions[id]?.step(end: end, hasRoom: holder.connection.isWritable) else { return }
+        guard let step = holder.subscriptions[id]?.step(end: end, hasRoom: hasRoom(holder)) else { return }
         perform(step, holder, id, end)
+    }
+
+    /// Whether more may be sent, and another reading begun: who subscribes and ends it at once, again and again, would
+    /// otherwise fill the reader threads with what nobody waits for.
+    private func hasRoom(_ holder: Holder) -> Bool {
+        holder.connection.isWritable && holder.readings < Limits.subscriptionsPerConnectionMax
     }
 
     private func perform(_ step: Subscription.Step, _ holder: Holder, _ id: UInt64, _ end: Position) {
@@ -204,6 +212,7 @@ final class SubscriptionHandler: @unchecked Sendable {
         var spares: [ByteBuffer] = []
         while spares.count < Limits.slicesAtOnceMax, let spare = self.spares.popFirst() { spares.append(spare) }
         let buffers = spares
+        holder.readings += 1
         // Goes to the reader thread and back without being touched there.
         let place = Place(holder: holder)
         pool.submit { state in
@@ -241,14 +250,20 @@ final class SubscriptionHandler: @unchecked Sendable {
             spares.append(slice.lines)
         }
         // The connection may have closed, or the subscription ended, meanwhile.
-        guard let holder = place.holder, var subscription = holder.subscriptions[id] else { return }
+        guard let holder = place.holder else { return }
+        if !willGoOn { holder.readings -= 1 }
+        guard var subscription = holder.subscriptions[id] else {
+            // Another one may have waited for its place.
+            if !willGoOn { pump(holder) }
+            return
+        }
         // A write that fails may close the connection and let go of it.
         let connection = holder.connection
         switch slice {
         case .success(let slice):
             subscription.took(next: slice.next, count: slice.count, isReading: willGoOn)
             let end = log.end
-            let step = subscription.step(end: end, hasRoom: connection.isWritable)
+            let step = subscription.step(end: end, hasRoom: hasRoom(holder))
             holder.subscriptions[id] = subscription
             // The next slice is read while this one is written; everything else is said behind it.
             if case .read = step { perform(step, holder, id, end) }
