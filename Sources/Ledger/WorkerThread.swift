@@ -13,13 +13,15 @@ package final class WorkerThread: @unchecked Sendable {
 
     package enum Priority: Sendable {
         case normal
-        /// Runs where nobody else would (SCHED_IDLE). The kernel wakes other threads onto a processor that runs only such ones as
-        /// if it were free, which nice values do not bring about. Who waits for a lock of such a thread leaves it a processor.
+        /// Gets a tenth of what a normal thread gets where they want the same processor, and does not interrupt one when it
+        /// wakes. Not SCHED_IDLE: its three thousandths are nothing on a machine that others keep busy, and whoever waits for a
+        /// read model then waits for ever.
         case background
     }
 
-    /// SCHED_IDLE of <linux/sched.h>, which Swift's Glibc does not show.
-    private static let idlePolicy: Int32 = 5
+    /// SCHED_BATCH of <linux/sched.h>, which Swift's Glibc does not show.
+    private static let batchPolicy: Int32 = 3
+    private static let backgroundNice: Int32 = 10
 
     /// Starts `run` on a new thread called `name` (at most 15 bytes).
     package static func start(
@@ -32,7 +34,8 @@ package final class WorkerThread: @unchecked Sendable {
                 if priority == .background {
                     // 0 is the calling thread. Lowering one's own priority is allowed to everybody.
                     var parameters = sched_param()
-                    sched_setscheduler(0, idlePolicy, &parameters)
+                    sched_setscheduler(0, batchPolicy, &parameters)
+                    setpriority(Int32(PRIO_PROCESS.rawValue), 0, backgroundNice)
                 }
                 run()
             })
