@@ -144,8 +144,10 @@ extension ConditionExpression {
         switch self {
         case .constant(let value): return value
         case .test(let test):
-            if case .isOneOf(let literals) = test.question { budget -= literals.count } else { budget -= 1 }
-            return values[test.field].map { test.holds(for: $0) }
+            budget -= 1
+            guard let value = values[test.field] else { return nil }
+            if case .isOneOf(let literals) = test.question { budget -= literals.count }
+            return test.holds(for: value)
         case .not(let inner): return inner.verdict(values, &budget).map { !$0 }
         case .and(let parts): return settle(parts, by: false, values, &budget)
         case .or(let parts): return settle(parts, by: true, values, &budget)
