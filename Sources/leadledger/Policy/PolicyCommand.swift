@@ -27,7 +27,7 @@ struct PolicyCommand: ParsableCommand {
             switch try readPolicy(file) {
             case .success(let document): write(document, to: output)
             case .failure(let refusal):
-                write(refusal, of: file, isJSON: common.json, to: output)
+                tell(refusal, of: file, isJSON: common.json, to: output)
                 throw ExitCode(65)
             }
         }
@@ -82,7 +82,7 @@ struct PolicyCommand: ParsableCommand {
             for file in [old, new] {
                 switch try readPolicy(file) {
                 case .success(let document): documents.append(document)
-                case .failure(let refusal): write(refusal, of: file, isJSON: common.json, to: output)
+                case .failure(let refusal): tell(refusal, of: file, isJSON: common.json, to: output)
                 }
             }
             guard documents.count == 2 else { throw ExitCode(65) }
@@ -141,7 +141,7 @@ struct PolicyCommand: ParsableCommand {
 }
 
 /// Faults are the data that was asked for, so they go to stdout; as JSON with `--json`.
-private func write(_ refusal: PolicyRefusal, of file: String, isJSON: Bool, to output: Output) {
+private func tell(_ refusal: PolicyRefusal, of file: String, isJSON: Bool, to output: Output) {
     guard isJSON else {
         for fault in refusal.faults {
             let place = fault.pointer.isEmpty ? "" : "\(fault.pointer): "
@@ -173,7 +173,7 @@ private func write(_ refusal: PolicyRefusal, of file: String, isJSON: Bool, to o
         })
 }
 
-/// Reads a rule set from a file, or from stdin for `-`. It is bounded: one byte more than is taken shows that it is too long.
+/// Reads a rule set from a file, or from stdin for `-`. No more is read than shows that it is too long.
 private func readPolicy(_ path: String) throws(InputError) -> Result<PolicyDocument, PolicyRefusal> {
     let zones = ZoneDirectory()
     guard zones.isPresent else {
@@ -184,17 +184,16 @@ private func readPolicy(_ path: String) throws(InputError) -> Result<PolicyDocum
         throw InputError(exitCode: 74, "\(path): cannot be read: \(String(cString: strerror(errno)))")
     }
     defer { if path != "-" { close(descriptor) } }
-    var bytes = [UInt8](repeating: 0, count: DocumentLimits.textBytesMax + 1)
-    var count = 0
-    while count < bytes.count {
-        let got = try bytes.withUnsafeMutableBytes { (buffer) throws(InputError) in
-            try readSome(descriptor, UnsafeMutableRawBufferPointer(rebasing: buffer[count...]))
-        }
+    var bytes: [UInt8] = []
+    let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 1)
+    defer { chunk.deallocate() }
+    while bytes.count <= DocumentLimits.textBytesMax {
+        let got = try readSome(descriptor, chunk)
         if got == 0 { break }
-        count += got
+        bytes += chunk[..<got]
     }
     do throws(PolicyRefusal) {
-        return .success(try PolicyDocument(Array(bytes[..<count]), isKnownZone: zones.contains))
+        return .success(try PolicyDocument(bytes, isKnownZone: zones.contains))
     } catch {
         return .failure(error)
     }
