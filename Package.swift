@@ -86,7 +86,7 @@ let package = Package(
             name: "Schemas", path: "schemas", exclude: ["README.md", "vectors"], sources: ["Schemas.swift"],
             resources: [
                 .embedInCode("events"), .embedInCode("methods"), .embedInCode("errors.json"),
-                .embedInCode("mapping.json"),
+                .embedInCode("mapping.json"), .embedInCode("policy"),
             ],
             swiftSettings: houseStyle),
 
@@ -94,6 +94,11 @@ let package = Package(
         .target(name: "Leads", swiftSettings: eventPath),
         .target(
             name: "Projections", dependencies: ["Leads", "Ledger", "LMDB", "JSON", crypto], swiftSettings: eventPath),
+
+        // Rule sets as people write them. Apart from LeadLedger, since the command line reads them too.
+        .target(
+            name: "PolicyDocuments", dependencies: ["Leads", "JSON", "Schemas", crypto, yams], swiftSettings: houseStyle
+        ),
 
         // The wire and the wiring.
         .target(
@@ -114,7 +119,9 @@ let package = Package(
         .executableTarget(
             name: "leadledger",
             dependencies: [
-                "LeadLedgerClient", "Control", "JSON", "Leads", "Schemas", collections, heap, arguments, yams,
+                "LeadLedgerClient", "PolicyDocuments", "Control", "JSON", "Leads", "Schemas", collections, heap,
+                arguments,
+                yams,
             ],
             swiftSettings: houseStyle),
         .executableTarget(
@@ -132,6 +139,9 @@ let package = Package(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
             swiftSettings: houseStyle),
         .testTarget(
+            name: "PolicyDocumentsTests", dependencies: ["PolicyDocuments", "Leads", "JSON", "Schemas", crypto],
+            exclude: ["Fixtures"], swiftSettings: houseStyle),
+        .testTarget(
             name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix],
             swiftSettings: houseStyle),
         .target(
@@ -142,7 +152,8 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto,
+                "leadledger", "LeadLedgerClient", "PolicyDocuments", "TestSupport", "Control", "JSON", "Leads",
+                "Schemas", crypto,
                 arguments,
             ],
             swiftSettings: houseStyle),
