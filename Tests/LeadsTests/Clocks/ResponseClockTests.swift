@@ -162,7 +162,7 @@ import Testing
     }
 
     @Test func `attempts are due at their offsets in business time, the first at once`() throws {
-        let cadence = try #require(Cadence(offsets: [0, hour, 4 * hour, 24 * hour, 72 * hour]))
+        let cadence = try #require(CadenceSchedule(offsets: [0, hour, 4 * hour, 24 * hour, 72 * hour]))
         let assigned = try july("06T16:30")
         #expect(
             try cadence.attempts(after: assigned, on: office()) == [
@@ -172,8 +172,8 @@ import Testing
             try cadence.attempts(after: assigned, on: .always) == [
                 assigned, july("06T17:30"), july("06T20:30"), july("07T16:30"), july("09T16:30"),
             ])
-        #expect(try Cadence(offsets: [.max])?.attempts(after: assigned, on: office()) == [nil])
-        for wrong in [[], [-1], [0, 0], [hour, 0]] as [[Int64]] { #expect(Cadence(offsets: wrong) == nil) }
+        #expect(try CadenceSchedule(offsets: [.max])?.attempts(after: assigned, on: office()) == [nil])
+        for wrong in [[], [-1], [0, 0], [hour, 0]] as [[Int64]] { #expect(CadenceSchedule(offsets: wrong) == nil) }
     }
 
     // MARK: Random clocks

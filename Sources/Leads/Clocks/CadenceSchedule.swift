@@ -1,5 +1,5 @@
 /// When attempts to reach a lead are due after its assignment: at 0, 1 h, 4 h, 1 d, 3 d, say (SEMANTICS 6).
-package struct Cadence: Hashable, Sendable {
+package struct CadenceSchedule: Hashable, Sendable {
     /// Microseconds after the assignment, ascending.
     package let offsets: [Int64]
 
