@@ -75,7 +75,7 @@ let package = Package(
             name: "Schemas", path: "schemas", exclude: ["README.md", "vectors"], sources: ["Schemas.swift"],
             resources: [
                 .embedInCode("events"), .embedInCode("methods"), .embedInCode("errors.json"),
-                .embedInCode("mapping.json"),
+                .embedInCode("mapping.json"), .embedInCode("policy"),
             ],
             swiftSettings: houseStyle),
 

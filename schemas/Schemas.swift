@@ -63,6 +63,9 @@ package enum Schemas {
     /// What a file that maps CSV rows to events may say.
     package static let mapping: [UInt8] = PackageResources.mapping_json
 
+    /// The form of a rule set.
+    package static let policy: [UInt8] = PackageResources.policy_schema_json
+
     /// Every error the daemon answers with: name, code, exit code, hint.
     package static let errors: [UInt8] = PackageResources.errors_json
 }

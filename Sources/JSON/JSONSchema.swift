@@ -19,8 +19,8 @@ package final class JSONSchema: @unchecked Sendable {
     /// The root's `x-emitted-by`.
     package let emittedBy: String?
 
-    private let rules: UnsafeMutablePointer<Rule>
-    private let properties: UnsafeMutablePointer<Property>
+    let rules: UnsafeMutablePointer<Rule>
+    let properties: UnsafeMutablePointer<Property>
     private let words: UnsafeMutablePointer<Word>
     private let slots: UnsafeMutablePointer<UInt16>
     private let characters: UnsafeMutablePointer<UInt8>
@@ -165,31 +165,33 @@ private func allocated<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
 
 // MARK: - Checking
 
-private enum Keyword: UInt8 {
+enum SchemaKeyword: UInt8 {
     case none, type, choice, minLength, maxLength, minimum, maximum, minItems, maxItems, minProperties, maxProperties
     case required, unknown
 }
 
 /// The first thing found wrong, small enough for registers: words are made from it only when there is one.
-private struct Fault {
+struct SchemaFault {
     var keyword: Keyword
     /// The node it is about.
     var node: UInt32 = 0
     var rule: Int32 = 0
 
-    static let none = Fault(keyword: .none)
+    static let none = SchemaFault(keyword: .none)
 }
 
 extension JSONSchema {
     /// Recursion follows the nesting of the document, which the parser bounds.
-    private func check(
+    func check(
         rule ruleIndex: Int32, of document: UnsafePointer<csj_document>, at index: UInt32,
         marks: UnsafeMutablePointer<MemberMarks>?
-    ) -> Fault {
+    ) -> SchemaFault {
         let rule = rules + Int(ruleIndex)
         let node = document.pointee.nodes + Int(index)
         let kind = node.pointee.kind
-        func fault(_ keyword: Keyword) -> Fault { Fault(keyword: keyword, node: index, rule: ruleIndex) }
+        func fault(_ keyword: SchemaKeyword) -> SchemaFault {
+            SchemaFault(keyword: keyword, node: index, rule: ruleIndex)
+        }
 
         if rule.pointee.types & (1 << kind) == 0 {
             let isAllowedInteger =
@@ -244,10 +246,12 @@ extension JSONSchema {
     private func checkMembers(
         _ ruleIndex: Int32, _ document: UnsafePointer<csj_document>, _ index: UInt32,
         _ marks: UnsafeMutablePointer<MemberMarks>?
-    ) -> Fault {
+    ) -> SchemaFault {
         let rule = rules + Int(ruleIndex)
         let node = document.pointee.nodes + Int(index)
-        func fault(_ keyword: Keyword) -> Fault { Fault(keyword: keyword, node: index, rule: ruleIndex) }
+        func fault(_ keyword: SchemaKeyword) -> SchemaFault {
+            SchemaFault(keyword: keyword, node: index, rule: ruleIndex)
+        }
 
         if rule.pointee.hasChoices { return fault(.choice) }
         if rule.pointee.countsMembers {
@@ -272,7 +276,7 @@ extension JSONSchema {
                     if property.pointee.isReserved { marks.pointee.reserved |= bit }
                 }
             } else if additional == Rule.nothing {
-                return Fault(keyword: .unknown, node: name + 1, rule: ruleIndex)
+                return SchemaFault(keyword: .unknown, node: name + 1, rule: ruleIndex)
             }
             if memberRule >= 0 {
                 let found = check(rule: memberRule, of: document, at: name + 1, marks: nil)
@@ -286,7 +290,7 @@ extension JSONSchema {
 
     /// The index of the word in its table, or -1.
     @inline(__always)
-    private func find(_ bytes: UnsafeRawBufferPointer, in table: WordTable) -> Int {
+    func find(_ bytes: UnsafeRawBufferPointer, in table: WordTable) -> Int {
         guard table.count > 0 else { return -1 }
         let start = bytes.baseAddress!  // of a string node: never nil
         let mask = (1 << (64 - Int(table.shift))) - 1
@@ -312,7 +316,7 @@ extension JSONSchema {
 // MARK: - Saying what is wrong
 
 extension JSONSchema {
-    private func describe(_ fault: Fault, in root: JSONValue) -> SchemaViolation {
+    func describe(_ fault: SchemaFault, in root: JSONValue) -> SchemaViolation {
         let rule = rules[Int(fault.rule)]
         let value = JSONValue(document: root.document, index: fault.node)
         let (keyword, message) =

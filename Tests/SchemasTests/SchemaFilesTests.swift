@@ -18,6 +18,7 @@ func fileNames(in folder: String) throws -> [String] {
         for event in Schemas.events { _ = try JSONSchema(event.text) }
         for method in Schemas.methods { _ = try JSONSchema(method.text) }
         #expect(try JSONSchema(Schemas.mapping).name == "leadledger:mapping")
+        #expect(try JSONSchema(Schemas.policy).name == "leadledger:policy")
     }
 
     @Test func `the lists name every file of the directories and no other`() throws {
@@ -32,6 +33,7 @@ func fileNames(in folder: String) throws -> [String] {
         }
         #expect(try file("events/envelope.json") == Schemas.envelope)
         #expect(try file("mapping.json") == Schemas.mapping)
+        #expect(try file("policy/policy.schema.json") == Schemas.policy)
         for event in Schemas.events { #expect(try file("events/\(event.name).v\(event.version).json") == event.text) }
         for method in Schemas.methods { #expect(try file("methods/\(method.name).json") == method.text) }
     }

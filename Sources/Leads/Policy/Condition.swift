@@ -71,7 +71,9 @@ package struct Condition: Sendable, Equatable {
             for index in operand..<operand + Int(instruction.count) where value == literals[index] { return true }
             return false
         case .range:
-            guard let low = order(value, literals[operand]), let high = order(value, literals[operand + 1]) else {
+            guard let low = value.order(against: literals[operand]),
+                let high = value.order(against: literals[operand + 1])
+            else {
                 return false
             }
             return low >= 0 && high <= 0
@@ -79,7 +81,7 @@ package struct Condition: Sendable, Equatable {
             guard case .text(let text) = value, case .text(let prefix) = literals[operand] else { return false }
             return text.starts(with: prefix)
         default:
-            guard let order = order(value, literals[operand]) else { return false }
+            guard let order = value.order(against: literals[operand]) else { return false }
             switch instruction.code {
             case .equal: return order == 0
             case .notEqual: return order != 0
@@ -88,19 +90,6 @@ package struct Condition: Sendable, Equatable {
             case .greater: return order > 0
             default: return order >= 0
             }
-        }
-    }
-
-    /// Below 0, 0 or above 0; nil for values of unlike types, which no comparison is true of.
-    @inline(__always)
-    private func order(_ value: FactValue, _ literal: FactValue) -> Int? {
-        switch (value, literal) {
-        case (.integer(let a), .integer(let b)): return a < b ? -1 : a == b ? 0 : 1
-        case (.boolean(let a), .boolean(let b)): return a == b ? 0 : a ? 1 : -1
-        case (.text(let a), .text(let b)):
-            if a == b { return 0 }
-            return a.lexicographicallyPrecedes(b) ? -1 : 1
-        default: return nil
         }
     }
 }

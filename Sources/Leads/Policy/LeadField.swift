@@ -84,7 +84,7 @@ package enum FieldReading: Sendable {
 }
 
 /// What a field of a lead holds. Text is UTF-8.
-package enum FactValue: Sendable, Equatable {
+package enum FactValue: Sendable, Hashable {
     case absent
     case text([UInt8])
     case integer(Int64)
@@ -102,7 +102,7 @@ package struct LeadFacts: Sendable, Equatable {
         values = Array(repeating: .absent, count: LeadField.fixedCount + customFieldCount)
     }
 
-    package subscript(field: LeadField) -> FactValue { values[field.rawValue] }
+    package subscript(_ field: LeadField) -> FactValue { values[field.rawValue] }
 
     package func custom(_ number: Int) -> FactValue { values[LeadField.fixedCount + number] }
 
@@ -120,7 +120,9 @@ package struct LeadFacts: Sendable, Equatable {
         switch (field.type, withoutBlank(value)) {
         case (.integer, .integer(let number)): .integer(number)
         case (.integer, .text(let text)) where field.reading == .lowerEndOfBand: lowerEnd(text)
-        case (.text, .text(let text)), (.word, .text(let text)):
+        case (.word(let words), .text(let text)):
+            words.contains { $0.utf8.elementsEqual(text) } ? .text(text) : .absent
+        case (.text, .text(let text)):
             switch field.reading {
             case .lowercased: .text(text.map(lowercasedASCII))
             case .uppercased: .text(text.map(uppercasedASCII))
