@@ -172,7 +172,7 @@ enum SchemaKeyword: UInt8 {
 
 /// The first thing found wrong, small enough for registers: words are made from it only when there is one.
 struct SchemaFault {
-    var keyword: Keyword
+    var keyword: SchemaKeyword
     /// The node it is about.
     var node: UInt32 = 0
     var rule: Int32 = 0

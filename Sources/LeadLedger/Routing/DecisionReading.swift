@@ -45,7 +45,9 @@ extension DecisionRecord {
         var seen: Set<String> = []
         for value in try Reading.list(decision, "candidates", "decision.candidates") {
             let candidate = try Self.candidate(value)
-            guard seen.insert(candidate.member).inserted else { throw DecisionProblem(place: "decision.candidates.member") }
+            guard seen.insert(candidate.member).inserted else {
+                throw DecisionProblem(place: "decision.candidates.member")
+            }
             candidates.append(candidate)
         }
         ignoresAbsence = try Reading.flag(decision, "absence_ignored", "decision.absence_ignored")
@@ -72,7 +74,8 @@ extension DecisionRecord {
                 due = instant
             }
             return .queued(
-                queue: try Reading.text(data, "queue", "queue"), reason: try Reading.text(data, "reason", "reason"), due: due)
+                queue: try Reading.text(data, "queue", "queue"), reason: try Reading.text(data, "reason", "reason"),
+                due: due)
         }
         if try Reading.flag(decision, "manager", "decision.manager") { return .manager(member) }
         return try Reading.text(data, "mode", "mode") == "match" ? .matched(member) : .picked(member)
@@ -107,7 +110,8 @@ extension DecisionRecord {
         candidate.last = try Reading.optionalCount(value, "last", "\(place).last").map { UInt64($0) }
         if let won = value["won"] {
             let numbers = won.kind == .array ? won.elements.map(\.int64) : []
-            guard numbers.count == 2, let first = numbers[0], let second = numbers[1], (0...second).contains(first) else {
+            guard numbers.count == 2, let first = numbers[0], let second = numbers[1], (0...second).contains(first)
+            else {
                 throw DecisionProblem(place: "\(place).won")
             }
             candidate.won = first

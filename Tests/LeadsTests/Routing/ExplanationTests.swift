@@ -108,7 +108,8 @@ import Testing
             (.init(.earlierHolder), "had it before. Had they not had it before, kim would have been eligible."),
         ]
         for (refusal, words) in expected { #expect(text([refusal]) == "  kim: refused, \(words)") }
-        #expect(text([.init(.leave), .init(.openCap, count: 2, cap: 2)]) == "  kim: refused, on leave, open leads 2 of 2.")
+        #expect(
+            text([.init(.leave), .init(.openCap, count: 2, cap: 2)]) == "  kim: refused, on leave, open leads 2 of 2.")
     }
 
     @Test func `turns are rounded to thousandths`() {
