@@ -160,9 +160,8 @@ extension RouterState {
         }
         if holder != .nobody, holder != before.holder { members[holder.index].open += 1 }
         record.holder = holder
-        if holder != .nobody, record.account != 0, isGivenAnew || before.account == 0 {
-            accountOwners[Int(record.account)] = holder
-        }
+        own(before, held == .owner ? before.holder : .nobody, -1)
+        own(record, holds == .owner ? holder : .nobody, 1)
 
         // 3. The mark of the present custody, and the queue and the trigger that go with it.
         if isGivenAnew {
@@ -233,6 +232,18 @@ extension RouterState {
         case .assigned, .rejected: return true
         case .queued, .released: return change.reason.map { !RoutingReasons.ofAbsence.contains($0) } ?? true
         default: return false
+        }
+    }
+
+    /// One lead of an account more, or less, is owned by a member. The account's owner is who came to own a lead of it while its
+    /// owner had none: so somebody who stands in during a leave does not take the account over.
+    private mutating func own(_ record: LeadRecord, _ member: MemberNumber, _ change: Int32) {
+        guard member != .nobody, record.account != 0 else { return }
+        let account = Int(record.account)
+        if accounts[account].owner == member {
+            accounts[account].owned += change
+        } else if change > 0, accounts[account].owned == 0 {
+            accounts[account] = AccountBook(owner: member, owned: 1)
         }
     }
 

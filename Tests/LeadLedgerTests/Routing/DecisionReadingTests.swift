@@ -67,7 +67,8 @@ import Testing
     }
 
     static func expectValid(_ bytes: [UInt8], _ type: String) throws {
-        let schema = try JSONSchema(#require(Schemas.events.first { $0.type == type }).text)
+        let file = try #require(Schemas.events.first(where: { $0.name == type }))
+        let schema = try JSONSchema(file.text)
         var parser = JSONParser()
         let violation = try parser.withDocument(String(decoding: bytes, as: UTF8.self)) { schema.validate($0) }
         #expect(violation == nil, "\(String(describing: violation)) in \(String(decoding: bytes, as: UTF8.self))")

@@ -28,7 +28,7 @@ import Testing
     // MARK: Where
 
     @Test func `the first territory that is true takes the lead, and all that are true are recorded`() throws {
-        var world = try RoutingWorld(Self.territories())
+        let world = try RoutingWorld(Self.territories())
         #expect(try world.give("L0", [.country: .text(Array("de".utf8))]) == "b")
         #expect(world.last.matched == ["dach", "europe"])
         #expect(world.last.pool == "emea")
@@ -43,7 +43,7 @@ import Testing
     {
         var rules = RoutingWorld.rules(["a"])
         rules.members[0].caps.open = 1
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         #expect(try world.give("L0") == "a")
         for (id, seconds) in [("late", 900), ("early", 60), ("undated", nil as Int64?)] {
             try world.capture(id, due: seconds.map { world.now.advanced(byMicroseconds: $0 * 1_000_000) })
@@ -65,7 +65,7 @@ import Testing
     @Test func `who returns, or a cap that is raised by a new rule set, lets the queue go on`() throws {
         var rules = RoutingWorld.rules(["a"])
         rules.members[0].caps.open = 1
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         try world.store(.memberPaused(member: "a", until: nil))
         for id in ["L0", "L1"] { #expect(try world.give(id) == nil) }
         try world.store(.memberResumed(member: "a"))
@@ -80,14 +80,14 @@ import Testing
     @Test func `a pool that does not push leaves its leads to be claimed`() throws {
         var rules = RoutingWorld.rules(["a"])
         rules.pools[0].pushes = false
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         #expect(try world.give("L0") == nil)
         #expect(world.last.outcome == .queued(queue: "sales", reason: "pull_only", due: nil))
         #expect(try world.route() == 0)
     }
 
     @Test func `without a rule set leads wait in the inbox, and the first one decides them all`() throws {
-        var world = RoutingWorld()
+        let world = RoutingWorld()
         for id in ["L0", "L1"] { try world.capture(id) }
         #expect(try world.route() == 0)
         #expect(world.state.waitingTriggers.count == 2)
@@ -99,7 +99,7 @@ import Testing
     }
 
     @Test func `each trigger decides once, and only in the inbox`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
         try world.capture("L0")
         try world.capture("L0")
         try world.capture("taken")
@@ -115,7 +115,7 @@ import Testing
     @Test func `where the rule set routes at qualification, a capture waits for it`() throws {
         var rules = RoutingWorld.rules(["a"])
         rules.routesAtMarketingQualified = true
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         try world.capture("L0")
         #expect(try world.route() == 0)
         let cause = try world.happen(.marketingQualified, "L0")
@@ -126,29 +126,45 @@ import Testing
     // MARK: Whose
 
     @Test func `the account's owner comes first, then the duplicate's, then the lead's own`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a", "b", "c", "d"]))
-        for (id, owner) in [("account", "a"), ("twin", "b"), ("L0", "c")] {
-            try world.capture(id, account: id == "account" ? "acme" : nil)
+        for (away, owner) in [([], "a"), (["a"], "b"), (["a", "b"], "c")] {
+            let world = try RoutingWorld(RoutingWorld.rules(["a", "b", "c", "d"]))
+            for (id, owner) in [("account", "a"), ("twin", "b"), ("L0", "c")] {
+                try world.capture(id, account: id == "account" ? "acme" : nil)
+                try world.happen(.assigned, id, by: owner)
+            }
+            try world.happen(.recycled, "L0")
+            try world.happen(.duplicateSuspected, "L0") { $0.other = RoutingWorld.key("twin") }
+            try world.happen(.enriched, "L0") { $0.account = RoutingWorld.key("acme") }
+            for member in away { try world.store(.memberOnLeave(member: member, from: world.now, until: nil)) }
+            try world.route()
+            #expect(world.last.outcome == .matched(owner))
+            #expect(world.last.owners.map(\.member) == away + [owner])
+            for tried in world.last.owners.dropLast() { #expect(tried.refusals.map(\.reason) == [.leave]) }
+        }
+    }
+
+    @Test func `who stands in for the account's owner does not take the account over`() throws {
+        let world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
+        for (id, owner) in [("L0", "a"), ("L1", "b")] {
+            try world.capture(id, account: "acme")
             try world.happen(.assigned, id, by: owner)
         }
-        try world.happen(.recycled, "L0")
-        try world.happen(.duplicateSuspected, "L0") { $0.other = RoutingWorld.key("twin") }
-        try world.happen(.enriched, "L0") { $0.account = RoutingWorld.key("acme") }
+        try world.capture("L2", account: "acme")
         try world.route()
         #expect(world.last.outcome == .matched("a"))
-        for (away, next) in [("a", "b"), ("b", "c")] {
-            try world.store(.memberOnLeave(member: away, from: world.now, until: nil))
-            try world.happen(.recycled, "L0")
-            // The last one who had it is its earlier owner; the first to find is another.
-            try world.route()
-            #expect(world.last.owners.last?.member == (next == "b" ? "b" : world.last.member))
-        }
-        #expect(world.last.owners.map(\.member).starts(with: ["a", "b"]))
-        #expect(world.last.owners[0].refusals.map(\.reason) == [.leave])
+        // Owning none any more, a stays its owner until somebody else comes to own one.
+        for id in ["L0", "L2"] { try world.happen(.lost, id) }
+        try world.capture("L3", account: "acme")
+        try world.route()
+        #expect(world.last.outcome == .matched("a"))
+        try world.happen(.assigned, "L3", by: "b")
+        try world.capture("L4", account: "acme")
+        try world.route()
+        #expect(world.last.outcome == .matched("b"))
     }
 
     @Test func `a merge brings the loser's owner to the survivor`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
         try world.capture("loser")
         try world.happen(.assigned, "loser", by: "b")
         try world.capture("survivor")
@@ -175,7 +191,7 @@ import Testing
         rules.members[0].cooldownSeconds = 600
         rules.members[0].conflict = try Self.condition(#"product == "x""#)
         rules.members[0].isActive = false
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         let facts: [LeadField: FactValue] = [
             .product: .text(Array("x".utf8)), .language: .text(Array("DE-ch".utf8)),
         ]
@@ -207,7 +223,7 @@ import Testing
     @Test func `caps count from the edge: a day begins at midnight, a window leaves out its start`() throws {
         var rules = RoutingWorld.rules(["a"])
         rules.members[0].caps.daily = 1
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         world.now = try Instant(rfc3339: "2026-03-02T23:59:59.999999Z")
         #expect(try world.give("L0") == "a")
         #expect(try world.give("L1") == nil)
@@ -216,7 +232,7 @@ import Testing
         #expect(world.live.suffix(2).map(\.leadID) == ["L1", "L2"])
 
         rules.members[0].caps = Caps(rolling: RollingCap(count: 1, seconds: 60))
-        var rolling = try RoutingWorld(rules)
+        let rolling = try RoutingWorld(rules)
         #expect(try rolling.give("L0") == "a")
         rolling.now = rolling.now.advanced(byMicroseconds: 59_999_999)
         #expect(try rolling.give("L1") == nil)
@@ -228,7 +244,7 @@ import Testing
     }
 
     @Test func `a lease counts as open, nurture and ends do not`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a"]))
         let a = world.state.member(named: "a")
         for id in ["L0", "L1", "L2"] { try world.capture(id) }
         try world.happen(.assigned, "L0", by: "a")
@@ -246,7 +262,7 @@ import Testing
     @Test func `everyone absent queues, or is looked past where the pool says so`() throws {
         var rules = RoutingWorld.rules(["a", "b"])
         rules.members[1].isActive = false
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         try world.store(.memberPaused(member: "a", until: nil))
         #expect(try world.give("L0") == nil)
         rules.pools[0].whenEveryoneAbsent = .ignoreAbsence
@@ -259,7 +275,7 @@ import Testing
     }
 
     @Test func `pauses and leaves end when they say`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
         let later = world.now.advanced(byMicroseconds: 60_000_000)
         try world.store(.memberPaused(member: "a", until: later))
         try world.store(.memberOnLeave(member: "b", from: later, until: nil))
@@ -277,8 +293,8 @@ import Testing
         rules.pools[0].members.removeLast()
         rules.pools[0].hopsMax = 2
         rules.pools[0].manager = MemberIndex(3)
-        var world = try RoutingWorld(rules)
-        var had = [try #require(world.give("L0"))]
+        let world = try RoutingWorld(rules)
+        var had = [try #require(try world.give("L0"))]
         for _ in 0..<2 {
             try world.happen(.escalated, "L0") { $0.reassigns = true }
             #expect(try world.route() == 1)
@@ -297,7 +313,7 @@ import Testing
     }
 
     @Test func `who was away when the lead went back to the queue may have it again`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a"]))
         _ = try world.give("L0")
         try world.store(.memberOnLeave(member: "a", from: world.now, until: nil))
         try world.happen(.queued, "L0", reason: RoutingReasons.ownerOnLeave) { $0.queue = "sales" }
@@ -322,7 +338,7 @@ import Testing
         rules.members[1].skills = PolicySet([0, 1])
         rules.members[2].skills = PolicySet([1])
         rules.members[2].languages = PolicySet([0])
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         #expect(try world.give("L0") == "b")
         #expect(world.last.candidates.map(\.skill) == [1, 2, 1])
         _ = try world.give("L1", [.language: .text(Array("de".utf8))])
@@ -361,7 +377,7 @@ import Testing
 
         var rules = RoutingWorld.rules(["a", "b"], strategies: [.performance, .rotation])
         rules.pools[0].explorePercent = 0
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         for (id, member, end) in [("L0", "a", EventType.won), ("L1", "b", .lost), ("L2", "a", .won)] {
             try world.capture(id)
             try world.happen(.assigned, id, by: member)
@@ -388,7 +404,7 @@ import Testing
     }
 
     @Test func `one step of a queue that nobody knows is located anew`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a"]))
         try world.capture("L0")
         try world.happen(.queued, "L0") { $0.queue = "elsewhere" }
         let plan = try #require(world.state.plan(at: world.now))
@@ -403,7 +419,7 @@ import Testing
     // MARK: Faults
 
     @Test func `what no log holds is a fault, and leaves the state as it was`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a"]))
         try world.capture("L0")
         let digest = world.state.digest
         #expect(throws: RouterFault.refused(position: 2, .unknownLead)) { try world.happen(.won, "unknown") }
@@ -427,7 +443,7 @@ import Testing
         rules.pools[0].members.removeLast()
         rules.pools[0].pull = Pull()
         rules.pools[0].pull?.releaseCooldown = ReleaseCooldown(releases: 2, windowSeconds: 600, seconds: 300)
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         let plan = try #require(world.state.plan(at: world.now))
         func refusals(_ member: String, _ world: RoutingWorld) -> Refusals {
             let request = RoutingRequest(

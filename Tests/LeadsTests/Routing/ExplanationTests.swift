@@ -8,7 +8,7 @@ import Testing
         var rules = RoutingWorld.rules(["kim", "bo", "al", "lea"], strategies: [.leastOpen, .rotation])
         rules.members[0].caps.open = 1
         rules.members[2].isActive = false
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         try world.capture("L0")
         try world.happen(.assigned, "L0", by: "kim")
         try world.capture("L1")
@@ -34,7 +34,7 @@ import Testing
         var rules = RoutingWorld.rules(["kim", "bo"])
         rules.members[0].caps.daily = 1
         rules.members[1].cooldownSeconds = 600
-        var world = try RoutingWorld(rules)
+        let world = try RoutingWorld(rules)
         try world.capture("L0", account: "acme")
         try world.happen(.assigned, "L0", by: "kim")
         _ = try world.give("L1")
@@ -56,7 +56,7 @@ import Testing
     }
 
     @Test func `an owner's match needs no pool`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["kim"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["kim"]))
         try world.capture("L0")
         try world.happen(.assigned, "L0", by: "kim")
         try world.happen(.recycled, "L0")

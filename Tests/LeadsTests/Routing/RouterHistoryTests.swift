@@ -50,7 +50,7 @@ import Testing
     }
 
     @Test func `a state whose counts, queues or balances are wrong is found out`() throws {
-        var world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
+        let world = try RoutingWorld(RoutingWorld.rules(["a", "b"]))
         try world.capture("L0")
         try world.route()
         try world.capture("L1")
@@ -85,8 +85,8 @@ import Testing
             rules.members[0].caps.open = 10
             rules.members[1].caps.daily = 15
             rules.members[2].caps.rolling = RollingCap(count: 8, seconds: 3_600)
-            var single = try RoutingWorld(rules)
-            var batch = try RoutingWorld(rules)
+            let single = try RoutingWorld(rules)
+            let batch = try RoutingWorld(rules)
             for lead in 0..<80 {
                 try single.capture("L\(lead)")
                 try single.route()
@@ -109,7 +109,7 @@ import Testing
 
     @Test func `equals who are all eligible never lag by a turn, however many there are`() throws {
         for count in [2, 3, 7, 20] {
-            var world = try RoutingWorld(RoutingWorld.rules((0..<count).map { "m\($0)" }))
+            let world = try RoutingWorld(RoutingWorld.rules((0..<count).map { "m\($0)" }))
             var fairness = Fairness()
             for lead in 0..<count * 5 + 3 {
                 _ = try world.give("L\(lead)")
@@ -122,7 +122,7 @@ import Testing
 
 /// One random history over a small world.
 struct RandomHistory {
-    var world = RoutingWorld()
+    let world = RoutingWorld()
     private var random: SeededGenerator
     private var leads: [String] = []
     private let members = ["ann", "bob", "cat", "dan", "eve"]

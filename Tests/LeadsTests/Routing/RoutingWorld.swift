@@ -1,7 +1,7 @@
 @testable import Leads
 
 /// A log in memory with a router beside it: events go into both, decisions are stored as events and can be replayed.
-struct RoutingWorld {
+final class RoutingWorld {
     var state = RouterState()
     /// Everything that was stored, as reading it back would give it.
     var log: [RouterEvent] = []
@@ -20,7 +20,8 @@ struct RoutingWorld {
 
     init() {}
 
-    init(_ rules: RuleSet) throws(RouterFault) {
+    convenience init(_ rules: RuleSet) throws(RouterFault) {
+        self.init()
         try activate(rules)
     }
 
@@ -29,7 +30,7 @@ struct RoutingWorld {
     // MARK: Events
 
     @discardableResult
-    mutating func store(_ body: RouterEvent.Body) throws(RouterFault) -> UInt64 {
+    func store(_ body: RouterEvent.Body) throws(RouterFault) -> UInt64 {
         let event = RouterEvent(position: next, instant: now, body: body)
         try state.apply(event)
         log.append(event)
@@ -37,7 +38,7 @@ struct RoutingWorld {
         return event.position
     }
 
-    mutating func activate(_ rules: RuleSet, from: Instant? = nil) throws(RouterFault) {
+    func activate(_ rules: RuleSet, from: Instant? = nil) throws(RouterFault) {
         try store(
             .activated(
                 Activation(
@@ -45,7 +46,7 @@ struct RoutingWorld {
     }
 
     @discardableResult
-    mutating func capture(
+    func capture(
         _ id: String, _ values: [LeadField: FactValue] = [:], account: String? = nil, due: Instant? = nil,
         backfill: Bool = false
     ) throws(RouterFault) -> LeadNumber {
@@ -63,7 +64,7 @@ struct RoutingWorld {
     }
 
     @discardableResult
-    mutating func happen(
+    func happen(
         _ type: EventType, _ id: String, by member: String? = nil, reason: String? = nil,
         variant: EventVariant = .plain, _ change: (inout LeadEvent) -> Void = { _ in }
     ) throws(RouterFault) -> UInt64 {
@@ -79,7 +80,7 @@ struct RoutingWorld {
 
     /// Decides every trigger that waits; says how many decisions that were.
     @discardableResult
-    mutating func route() throws(RouterFault) -> Int {
+    func route() throws(RouterFault) -> Int {
         var count = 0
         while let trigger = state.nextTrigger() {
             let taken = try deciding { world, store throws(RouterFault) in
@@ -105,12 +106,12 @@ struct RoutingWorld {
         return { lead, _ in LeadDetails(id: ids[lead]!, facts: facts[lead]!, due: dues[lead]) }
     }
 
-    private mutating func deciding(
-        _ body: (inout RoutingWorld, (Decision) -> UInt64) throws(RouterFault) -> Void
+    private func deciding(
+        _ body: (RoutingWorld, (Decision) -> UInt64) throws(RouterFault) -> Void
     ) throws(RouterFault) -> Int {
         var taken: [Decision] = []
         let first = next
-        try body(&self) { decision in
+        try body(self) { decision in
             taken.append(decision)
             return first + UInt64(taken.count - 1)
         }
@@ -119,7 +120,7 @@ struct RoutingWorld {
     }
 
     /// What the decision's event will be when it is read from the log.
-    private mutating func keep(_ decision: Decision) {
+    private func keep(_ decision: Decision) {
         let record = DecisionRecord(decision, state)
         var event = LeadEvent(record.member == nil ? .queued : .assigned, of: decision.lead)
         event.member = record.member
@@ -136,7 +137,7 @@ struct RoutingWorld {
     }
 
     /// Writes what disqualifications void.
-    mutating func void() throws(RouterFault) {
+    func void() throws(RouterFault) {
         for void in state.decisionsToVoid {
             try store(.decisionVoided(decision: void.decision, turn: decisions[void.decision]!.turn!))
         }
@@ -146,7 +147,7 @@ struct RoutingWorld {
     var last: DecisionRecord { decisions[next - 1]! }
 
     /// Captures a lead and decides it; who got it, or nil.
-    mutating func give(_ id: String, _ values: [LeadField: FactValue] = [:]) throws(RouterFault) -> String? {
+    func give(_ id: String, _ values: [LeadField: FactValue] = [:]) throws(RouterFault) -> String? {
         try capture(id, values)
         try route()
         return last.member
@@ -158,7 +159,7 @@ struct RoutingWorld {
             uniqueKeysWithValues: rotation.members.map { (state.id(of: $0), rotation.balance(of: $0)) })
     }
 
-    mutating func pass(_ seconds: Int64) { now = now.advanced(byMicroseconds: seconds * 1_000_000) }
+    func pass(_ seconds: Int64) { now = now.advanced(byMicroseconds: seconds * 1_000_000) }
 
     // MARK: Making things
 
