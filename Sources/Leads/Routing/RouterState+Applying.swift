@@ -239,12 +239,13 @@ extension RouterState {
     /// owner had none: so somebody who stands in during a leave does not take the account over.
     private mutating func own(_ record: LeadRecord, _ member: MemberNumber, _ change: Int32) {
         guard member != .nobody, record.account != 0 else { return }
-        let account = Int(record.account)
-        if accounts[account].owner == member {
-            accounts[account].owned += change
-        } else if change > 0, accounts[account].owned == 0 {
-            accounts[account] = AccountBook(owner: member, owned: 1)
+        let pair = UInt64(record.account) << 32 | UInt64(member.rawValue)
+        let owner = accountOwners[Int(record.account)]
+        if change > 0, owner != member, accountLeads[UInt64(record.account) << 32 | UInt64(owner.rawValue)] == nil {
+            accountOwners[Int(record.account)] = member
         }
+        let count = (accountLeads[pair] ?? 0) + change
+        accountLeads[pair] = count == 0 ? nil : count
     }
 
     private mutating func assigned(_ lead: LeadNumber, _ change: LeadChange, at position: UInt64, _ instant: Instant) {

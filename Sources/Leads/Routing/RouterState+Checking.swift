@@ -19,13 +19,11 @@ extension RouterState {
                 if !queues[lead.queue.index].contains(entry) { return "queues-hold: lead \(number) is missing" }
             }
         }
-        var owned = Array(repeating: Int32(0), count: accounts.count)
+        var owned: [UInt64: Int32] = [:]
         for lead in leads.records where lead.state.custody == .owner && lead.account != 0 && lead.holder != .nobody {
-            owned[Int(lead.account)] += lead.holder == accounts[Int(lead.account)].owner ? 1 : 0
+            owned[UInt64(lead.account) << 32 | UInt64(lead.holder.rawValue), default: 0] += 1
         }
-        for (number, account) in accounts.enumerated() where account.owned != owned[number] {
-            return "accounts-counted: account \(number) has \(account.owned), not \(owned[number])"
-        }
+        if owned != accountLeads { return "accounts-counted: \(accountLeads), not \(owned)" }
         for (number, member) in members.enumerated() where member.open != open[number] {
             return "open-counted: \(memberIDs[UInt32(number)]) has \(member.open), not \(open[number])"
         }
@@ -61,8 +59,7 @@ extension RouterState {
             digest.take(memberHashes[lead.holder.index])
             digest.take(memberHashes[lead.earlierOwner.index])
             digest.take(lead.queue == .none ? 0 : poolHashes[lead.queue.index])
-            digest.take(lead.account == 0 ? 0 : memberHashes[accounts[Int(lead.account)].owner.index])
-            digest.take(UInt64(truncatingIfNeeded: accounts[Int(lead.account)].owned))
+            digest.take(lead.account == 0 ? 0 : memberHashes[accountOwners[Int(lead.account)].index])
             digest.take(lead.kin == .none ? 0 : leads[lead.kin].key.low)
             digest.take(UInt64(UInt32(bitPattern: lead.score)) << 32 | UInt64(lead.pulls))
             var holder = lead.earlierHolders

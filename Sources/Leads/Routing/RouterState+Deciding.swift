@@ -58,7 +58,7 @@ extension RouterState {
         for match in plan.ruleSet.ownerMatches {
             let owner: MemberNumber =
                 switch match {
-                case .account: accounts[Int(record.account)].owner
+                case .account: accountOwners[Int(record.account)]
                 case .duplicate: record.kin == .none ? .nobody : self.owner(of: record.kin)
                 case .earlier: record.earlierOwner
                 }

@@ -3,7 +3,7 @@
 // Invariants (`invariantBroken` names the one that does not hold):
 //   one-custody     Each lead's stage and custody are what the lifecycle makes of its events; a live one has exactly one custody.
 //   open-counted    A member's open count is the number of leads that the member owns or has leased.
-//   accounts-counted  An account's count is the number of its leads that its owner owns.
+//   accounts-counted  `accountLeads` counts the leads of an account that each member owns.
 //   queues-hold     A queue holds exactly the leads whose custody is that queue.
 //   sums-to-zero    The balances of each pool add up to 0.
 //   path-free       The state depends on the events alone: folded at once or one by one, with decisions taken in between or not,
@@ -23,7 +23,9 @@ package struct RouterState: Sendable {
     var queues = [DueQueue()]
     var leads = LeadTable()
     /// By account number; 0 is none.
-    var accounts = [AccountBook()]
+    var accountOwners = [MemberNumber.nobody]
+    /// How many leads of an account a member owns, by account number and member number; none is left out.
+    var accountLeads: [UInt64: Int32] = [:]
     var accountNumbers: [RoutingKey: UInt32] = [:]
     /// Lists of earlier holders: the member, and the next entry.
     var holders: [(member: MemberNumber, next: UInt32)] = [(.nobody, 0)]
@@ -44,13 +46,6 @@ package struct RouterState: Sendable {
         /// The disqualification's position.
         var cause: UInt64
     }
-}
-
-/// What the router remembers of an account: a company, or whatever the sender calls one.
-struct AccountBook: Sendable, Equatable {
-    var owner = MemberNumber.nobody
-    /// Leads of the account that its owner owns now.
-    var owned: Int32 = 0
 }
 
 /// What the router remembers of a member.
@@ -174,8 +169,8 @@ extension RouterState {
 
     mutating func accountNumber(_ key: RoutingKey) -> UInt32 {
         if let known = accountNumbers[key] { return known }
-        let number = UInt32(accounts.count)
-        accounts.append(AccountBook())
+        let number = UInt32(accountOwners.count)
+        accountOwners.append(.nobody)
         accountNumbers[key] = number
         return number
     }

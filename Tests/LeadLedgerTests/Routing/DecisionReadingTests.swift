@@ -200,7 +200,7 @@ import Testing
             (#""weight":1"#, #""refused":"","x":1"#, "decision.candidates.refused"),
             (#""owed":0"#, #""owed":0,"won":[2,1]"#, "decision.candidates.won"),
             (#""owed":0"#, #""owed":0,"away":"x""#, "decision.candidates.away"),
-            (#"{"member":"bo""#, #"{"member":"kim""#, "decision.candidates.member"),
+            (#",{"member":"bo""#, #",{"member":"kim""#, "decision.candidates.member"),
             (#""by":"hash""#, #""by":"whim""#, "decision.path.by"),
             (#"{"member":"\#(winner)","mode""#, #"{"member":"al","mode""#, "member"),
             (#""mode":"push","#, "", "mode"),
