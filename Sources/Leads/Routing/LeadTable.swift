@@ -1,4 +1,4 @@
-/// What the router remembers of a lead, in 80 bytes.
+/// What the router remembers of a lead, in 88 bytes.
 ///
 /// Invariants:
 ///   one-mark        `mark` says one thing at a time, by custody: in the inbox and with an owner one more than the position of the
@@ -35,7 +35,7 @@ package struct LeadRecord: Sendable, Equatable {
     }
 }
 
-/// All leads, by number and by key: 80 bytes of record, and 4 to 8 of an open table of numbers.
+/// All leads, by number and by key: 88 bytes of record, and 5 to 11 of an open table of numbers. Measured with a million: 97.
 struct LeadTable: Sendable {
     /// Number 0 is no lead.
     private(set) var records: [LeadRecord] = [
