@@ -84,6 +84,11 @@ let package = Package(
         .target(
             name: "Projections", dependencies: ["Leads", "Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
 
+        // Rule sets as people write them. Apart from LeadLedger, since the command line reads them too.
+        .target(
+            name: "PolicyDocuments", dependencies: ["Leads", "JSON", "Schemas", crypto, yams], swiftSettings: houseStyle
+        ),
+
         // The wire and the wiring.
         .target(
             name: "Control", dependencies: ["JSON", "Schemas", nioCore, nioPosix, collections, logging],
@@ -103,7 +108,9 @@ let package = Package(
         .executableTarget(
             name: "leadledger",
             dependencies: [
-                "LeadLedgerClient", "Control", "JSON", "Leads", "Schemas", collections, heap, arguments, yams,
+                "LeadLedgerClient", "PolicyDocuments", "Control", "JSON", "Leads", "Schemas", collections, heap,
+                arguments,
+                yams,
             ],
             swiftSettings: houseStyle),
         .executableTarget(
@@ -121,6 +128,9 @@ let package = Package(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
             swiftSettings: houseStyle),
         .testTarget(
+            name: "PolicyDocumentsTests", dependencies: ["PolicyDocuments", "Leads", "JSON", "Schemas", crypto],
+            exclude: ["Fixtures"], swiftSettings: houseStyle),
+        .testTarget(
             name: "ControlTests", dependencies: ["Control", "JSON", "Schemas", nioCore, nioPosix],
             swiftSettings: houseStyle),
         .target(
@@ -131,7 +141,8 @@ let package = Package(
         .testTarget(
             name: "CommandLineTests",
             dependencies: [
-                "leadledger", "LeadLedgerClient", "TestSupport", "Control", "JSON", "Leads", "Schemas", crypto,
+                "leadledger", "LeadLedgerClient", "PolicyDocuments", "TestSupport", "Control", "JSON", "Leads",
+                "Schemas", crypto,
                 arguments,
             ],
             swiftSettings: houseStyle),

@@ -18,7 +18,7 @@ struct LeadLedgerCommand: ParsableCommand {
         subcommands: [
             AppendCommand.self, ImportCommand.self, SampleCommand.self, ShowCommand.self, HistoryCommand.self,
             ReplayCommand.self, TailCommand.self, QueueCommand.self, ReportCommand.self, ProjectionCommand.self,
-            ConsumerCommand.self, StatusCommand.self, SchemaCommand.self,
+            ConsumerCommand.self, PolicyCommand.self, StatusCommand.self, SchemaCommand.self,
         ])
 
     /// The version of the package; a test holds it to the daemon's.

@@ -51,7 +51,8 @@ import Testing
         "consumer create g --from 7 --type lead.won --type lead.lost --lead L-1 --max-attempts 3 --lease-ms 500",
         "consumer status", "consumer status g --limit 5 --after 9",
         "consumer replay-parked g --position 3 --position 4",
-        "consumer replay-parked g --limit 2", "consumer delete g",
+        "consumer replay-parked g --limit 2", "consumer delete g", "policy check p.yaml",
+        "--json policy diff a.yaml b.yaml",
     ])
     func `every verb takes its options`(_ line: String) throws {
         _ = try LeadLedgerCommand.parseAsRoot(line.split(separator: " ").map(String.init))

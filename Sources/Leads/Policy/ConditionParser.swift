@@ -295,7 +295,7 @@ package struct ConditionParser {
 
 extension FieldType {
     /// As messages call a value of it.
-    var shown: String {
+    package var shown: String {
         switch self {
         case .text: "a text"
         case .integer: "a whole number"

@@ -20,19 +20,19 @@ package struct RuleReach {
     }
 
     private let conditions: [ConditionExpression]
-    /// By field: one value of each class.
-    private let classes: [Int: [FactValue]]
+    /// Of each condition, by field: one value of each class that its tests make, the missing one included.
+    private let ends: [[Int: [FactValue]]]
     private let fields: [[Int]]
     private var testsLeft: Int
 
     package init(_ conditions: [ConditionExpression], testsMax: Int = PolicyLimits.reachTestsMax) {
         self.conditions = conditions
         testsLeft = testsMax
-        var ends: [Int: Set<FactValue>] = [:]
-        for condition in conditions {
+        ends = conditions.map { condition in
+            var ends: [Int: Set<FactValue>] = [:]
             condition.forEachTest { test in ends[test.field, default: [.absent]].formUnion(test.ends) }
+            return ends.mapValues { values in values.sorted { $0.comesBefore($1) } }
         }
-        classes = ends.mapValues { values in values.sorted { $0.comesBefore($1) } }
         fields = conditions.map { condition in
             var seen: [Int] = []
             condition.forEachTest { test in if !seen.contains(test.field) { seen.append(test.field) } }
@@ -97,12 +97,15 @@ package struct RuleReach {
         guard let open = wantedNow == nil ? wanted : undecided.first,
             let field = fields[open].first(where: { values[$0] == nil })
         else { return .found }
-        // Those that the condition itself names come first: in most rule sets one of them will do.
-        let own = conditions[open].ends(of: field)
-        for value in own + (classes[field] ?? []).lazy.filter({ !own.contains($0) }) {
-            values[field] = value
-            let outcome = extend(&values, wanted: wanted, avoiding: undecided, budget: &budget)
-            if outcome != .none { return outcome }
+        // Only conditions that are still open can tell one value from another. Those of the first one come first: in most rule
+        // sets one of them will do.
+        var tried: Set<FactValue> = []
+        for number in [open] + undecided {
+            for value in ends[number][field] ?? [] where tried.insert(value).inserted {
+                values[field] = value
+                let outcome = extend(&values, wanted: wanted, avoiding: undecided, budget: &budget)
+                if outcome != .none { return outcome }
+            }
         }
         values[field] = nil
         return .none
@@ -119,13 +122,6 @@ extension ConditionExpression {
         case .not(let inner): inner.forEachTest(body)
         case .and(let parts), .or(let parts): for part in parts { part.forEachTest(body) }
         }
-    }
-
-    /// One value of each class that its tests make of a field, the missing one included, in a fixed order.
-    fileprivate func ends(of field: Int) -> [FactValue] {
-        var ends: Set<FactValue> = [.absent]
-        forEachTest { test in if test.field == field { ends.formUnion(test.ends) } }
-        return ends.sorted { $0.comesBefore($1) }
     }
 
     /// Its truth where every field has a value.
