@@ -165,7 +165,10 @@ private func violation(_ schema: JSONSchema, _ value: String) throws -> SchemaVi
         }
         #expect(marks.personal == 0b11001)
         #expect(marks.reserved == 0)
-        try parser.withDocument(#"{"member":"m","decision":{"rule":1}}"#) {
+        try parser.withDocument(
+            #"{"member":"m","decision":{"policy":"p","version":1,"basis":3,"at":"2026-03-02T09:00:00Z","zones":"2025b","#
+                + #""seed":"s","trigger":{"kind":"arrival","position":2}}}"#
+        ) {
             #expect(assigned.validate($0, marks: &marks) == nil)
         }
         #expect(marks.personal == 0)

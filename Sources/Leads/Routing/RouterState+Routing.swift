@@ -1,0 +1,93 @@
+// From triggers to decisions, in the order that fairness needs: who waits in a queue goes before who comes later.
+
+/// What the router's state does not hold of a lead: read from the log when it is needed.
+package struct LeadDetails: Sendable {
+    package var id: String
+    package var facts: LeadFacts
+    /// When it must be answered, if a target says so.
+    package var due: Instant?
+
+    package init(id: String, facts: LeadFacts, due: Instant? = nil) {
+        self.id = id
+        self.facts = facts
+        self.due = due
+    }
+}
+
+extension RouterState {
+    /// Decides a trigger that waits, and before it whatever of its pool's queue can go on by now: oldest due first, before newer
+    /// arrivals. Each decision is folded in as soon as it is taken, so that the next one sees it.
+    ///
+    /// - Parameters:
+    ///   - details: reads a lead for a rule set.
+    ///   - store: takes a decision and says which position its event has, or will have. If it is not stored after all, this
+    ///     state is of no use any more.
+    /// - Returns: false if no rule set is in force yet: the trigger goes on waiting.
+    @discardableResult
+    package mutating func route(
+        _ trigger: RoutingTrigger, at instant: Instant, details: (LeadNumber, RoutingPlan) -> LeadDetails,
+        store: (Decision) -> UInt64
+    ) throws(RouterFault) -> Bool {
+        guard let plan = plan(at: instant) else { return false }
+        let lead = details(trigger.lead, plan)
+        let request = RoutingRequest(
+            trigger: trigger, leadID: lead.id, facts: lead.facts, instant: instant, due: lead.due)
+        var decision = decide(request, by: plan)
+        // An owner's match takes no place in a pool, nor does a manager's.
+        if let pool = decision.pool, leads[trigger.lead].state.custody != .queue,
+            try drain(pool, because: trigger.position, at: instant, details: details, store: store) > 0
+        {
+            decision = decide(request, by: plan)
+        }
+        try apply(decision, at: store(decision))
+        return true
+    }
+
+    /// Gives out what can be given out of a pool's queue, in its order, and says how many that were. Who cannot be given out is
+    /// left where it waits, without an event.
+    ///
+    /// - Parameter cause: the position of the event that freed a place.
+    @discardableResult
+    package mutating func drain(
+        _ pool: PoolIndex, because cause: UInt64, at instant: Instant,
+        details: (LeadNumber, RoutingPlan) -> LeadDetails, store: (Decision) -> UInt64
+    ) throws(RouterFault) -> Int {
+        guard let plan = plan(at: instant), plan.ruleSet.pools[pool].pushes else { return 0 }
+        let number = plan.pools[Int(pool.rawValue)].number
+        guard !queues[number.index].isEmpty, hasFreeMember(pool, plan, at: instant) else { return 0 }
+        var given = 0
+        var looked = 0
+        var last: DueQueue.Entry?
+        while looked < RoutingLimits.drainScanMax, let entry = queues[number.index].next(after: last) {
+            last = entry
+            looked += 1
+            let lead = details(entry.lead, plan)
+            let request = RoutingRequest(
+                trigger: RoutingTrigger(.drain, lead: entry.lead, position: cause), leadID: lead.id, facts: lead.facts,
+                instant: instant, due: lead.due)
+            let decision = decide(request, by: plan)
+            guard decision.member != nil else { continue }
+            try apply(decision, at: store(decision))
+            given += 1
+            if !hasFreeMember(pool, plan, at: instant) { break }
+        }
+        return given
+    }
+
+    /// Whether anybody in the pool could take some lead: nothing speaks against them but what depends on the lead.
+    private func hasFreeMember(_ pool: PoolIndex, _ plan: RoutingPlan, at instant: Instant) -> Bool {
+        let nobody = RoutingRequest(
+            trigger: RoutingTrigger(.drain, lead: .none, position: 0), leadID: "",
+            facts: LeadFacts(customFieldCount: plan.ruleSet.customFields.count), instant: instant)
+        let asked = Assessment(nobody, plan: plan)
+        var passes: Refusals = [.conflict, .earlierHolder, .skill, .language]
+        if plan.ruleSet.pools[pool].whenEveryoneAbsent == .ignoreAbsence { passes.formUnion(.absence) }
+        return CalendarMemo.with(calendars: plan.ruleSet.calendars.count) { memo in
+            plan.pools[Int(pool.rawValue)].places.contains { place in
+                var candidate = Candidate(member: place.number, weight: place.weight)
+                assess(&candidate, plan.ruleSet.members[place.member], asked, plan, memo)
+                return candidate.refusals.isSubset(of: passes)
+            }
+        }
+    }
+}
