@@ -13,15 +13,30 @@ package final class WorkerThread: @unchecked Sendable {
 
     package enum Priority: Sendable {
         case normal
-        /// Gets a tenth of what a normal thread gets where they want the same processor, and does not interrupt one when it
-        /// wakes. Not SCHED_IDLE: its three thousandths are nothing on a machine that others keep busy, and whoever waits for a
-        /// read model then waits for ever.
-        case background
+        /// Steps back as `nice` says, 1 to 19, and interrupts nobody when it wakes (SCHED_BATCH).
+        case nice(Int)
+        /// Runs where nobody else would (SCHED_IDLE). The kernel wakes other threads onto a processor that runs only such ones as
+        /// if it were free, which nice values do not bring about. Who waits for a lock of such a thread leaves it a processor,
+        /// and on a machine that others keep busy there may be none to leave.
+        case idle
     }
 
-    /// SCHED_BATCH of <linux/sched.h>, which Swift's Glibc does not show.
+    // SCHED_BATCH and SCHED_IDLE of <linux/sched.h>, which Swift's Glibc does not show.
     private static let batchPolicy: Int32 = 3
-    private static let backgroundNice: Int32 = 10
+    private static let idlePolicy: Int32 = 5
+
+    /// Lowers the calling thread's priority, which is allowed to everybody.
+    private static func step(back priority: Priority) {
+        // 0 is the calling thread.
+        var parameters = sched_param()
+        switch priority {
+        case .normal: break
+        case .nice(let nice):
+            sched_setscheduler(0, batchPolicy, &parameters)
+            setpriority(Int32(PRIO_PROCESS.rawValue), 0, Int32(nice))
+        case .idle: sched_setscheduler(0, idlePolicy, &parameters)
+        }
+    }
 
     /// Starts `run` on a new thread called `name` (at most 15 bytes).
     package static func start(
@@ -31,12 +46,7 @@ package final class WorkerThread: @unchecked Sendable {
         let body = Unmanaged.passRetained(
             Body {
                 setName(name)
-                if priority == .background {
-                    // 0 is the calling thread. Lowering one's own priority is allowed to everybody.
-                    var parameters = sched_param()
-                    sched_setscheduler(0, batchPolicy, &parameters)
-                    setpriority(Int32(PRIO_PROCESS.rawValue), 0, backgroundNice)
-                }
+                step(back: priority)
                 run()
             })
         let code = pthread_create(

@@ -83,7 +83,7 @@ final class ModelWorker: Sendable {
 
     func start() throws(ProjectionError) {
         do throws(LedgerError) {
-            let started = try WorkerThread.start(build.name.model, priority: .background) { self.run() }
+            let started = try WorkerThread.start(build.name.model, priority: configuration.priority) { self.run() }
             thread.withLock { $0 = started }
         } catch { throw ProjectionError(.io, error.description, model: build.name.model) }
     }

@@ -1,3 +1,5 @@
+package import Ledger
+
 /// The bounds that the projections keep, with their units and reasons. Those an operator may set are in
 /// ``ProjectionConfiguration``.
 package enum ProjectionLimits {
@@ -35,6 +37,9 @@ package struct ProjectionConfiguration: Sendable {
     package var commitInterval: Duration = .milliseconds(200)
     /// Whether there are read models at all. Without, what is in `DATA/models` stays as it is, to be gone on with another time.
     package var hasModels = true
+    /// Of the threads that follow. Idle costs an append least: with a share of a tenth for each, a burst took a fifth longer. On a
+    /// machine that other programs keep busy a model may then stand still.
+    package var priority = WorkerThread.Priority.idle
     package var mayUseTmpfs = false
     /// Another boot id than the system's, for tests of the STATE rule.
     package var bootID: String?

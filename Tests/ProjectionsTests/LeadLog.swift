@@ -140,6 +140,7 @@ extension ProjectionConfiguration {
         configuration.mapBytes = 256 << 20
         configuration.spaceStepBytes = 64 << 10
         configuration.commitInterval = .milliseconds(5)
+        configuration.priority = .normal
         configuration.mayUseTmpfs = true
         return configuration
     }
