@@ -201,7 +201,11 @@ final class Appender: @unchecked Sendable {
             // 2.
             var transaction = try log.environment.beginWrite()
             // 3.
-            for unit in units { unit.outcome = try settle(unit, &transaction) }
+            for index in units.indices {
+                let ahead = index + Overlay.fetchedAhead
+                if ahead < units.count { fetch(units[ahead]) }
+                units[index].outcome = try settle(units[index], &transaction)
+            }
             guard !staged.isEmpty || writesRegisters else { return }
             if writesRegisters, let table = newRegisters ?? log.registers {
                 registerPages = try transaction.pages(of: table)
@@ -223,6 +227,18 @@ final class Appender: @unchecked Sendable {
         lastRecordedAt.store(recordedAt, ordering: .relaxed)
         overlay.join(staged)
         unstageAll()
+    }
+
+    /// Has what the tables know of a unit's first events fetched; most units have one.
+    @inline(__always)
+    private func fetch(_ unit: AppendUnit) {
+        for event in 0..<min(unit.eventCount, 4) {
+            let key = unit.slots[event].key
+            let name = unit.slots[event].name
+            overlay.fetch(key, name)
+            stagedRows.fetch(key)
+            stagedNames.fetch(NameTable.bits(key, name))
+        }
     }
 
     /// What the first settling found in its own group was not stored.

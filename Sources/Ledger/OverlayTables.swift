@@ -1,3 +1,5 @@
+import CLeafHash
+
 // The two hash tables of the overlay and of a group: open addressing, linear probing, no allocation but to grow. Their
 // keys are SHA-256 bits already, so hashing is taking some of them.
 
@@ -42,6 +44,10 @@ struct RowTable: ~Copyable {
         let slot = slots[find(key)]
         return slot.isFree ? nil : slot.row
     }
+
+    /// Has the slot of `key` fetched, for whoever asks for it soon.
+    @inline(__always)
+    func fetch(_ key: StreamKey) { clh_fetch(slots + home(key), MemoryLayout<Slot>.stride) }
 
     /// Sets the row of `key`, and gives the one before.
     @inline(__always)
@@ -114,6 +120,10 @@ struct NameTable: ~Copyable {
 
     @inline(__always)
     private func home(_ bits: UInt32) -> Int { Int(bits >> 1) & mask }
+
+    /// Has the first slot of `bits` fetched, for whoever asks for it soon.
+    @inline(__always)
+    func fetch(_ bits: UInt32) { clh_fetch(slots + home(bits), MemoryLayout<UInt64>.stride) }
 
     /// A walk over the positions stored for `bits`.
     struct Walk {
