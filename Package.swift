@@ -134,7 +134,9 @@ let package = Package(
             name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle
         ),
         .testTarget(name: "LeadsTests", dependencies: ["Leads", "TestSupport"], swiftSettings: houseStyle),
-        .testTarget(name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", crypto], swiftSettings: houseStyle),
+        .testTarget(
+            name: "LedgerTests", dependencies: ["Ledger", "LMDB", "JSON", "TestSupport", crypto],
+            swiftSettings: houseStyle),
         .testTarget(
             name: "ProjectionsTests", dependencies: ["Projections", "Leads", "Ledger", "LMDB", "JSON", crypto],
             swiftSettings: houseStyle),

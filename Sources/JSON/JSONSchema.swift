@@ -353,7 +353,7 @@ extension JSONSchema {
             var position = 0
             for member in at.members {
                 if node < member.value.node.pointee.next {
-                    path += "/" + escapedForPointer(shown(member.name))
+                    path += "/" + JSONPointer.token(shown(member.name))
                     at = member.value
                     continue descent
                 }
@@ -369,18 +369,6 @@ extension JSONSchema {
             break
         }
         return path
-    }
-
-    private func escapedForPointer(_ name: String) -> String {
-        var escaped = ""
-        for scalar in name.unicodeScalars {
-            switch scalar {
-            case "~": escaped += "~0"
-            case "/": escaped += "~1"
-            default: escaped.unicodeScalars.append(scalar)
-            }
-        }
-        return escaped
     }
 
     /// A member name, cut where it would fill the message.

@@ -106,7 +106,7 @@ extension PolicyReader {
         guard let lead else { return facts }
         for member in lead.members {
             let name = member.name.string ?? ""
-            let place = "\(place)/\(pointerToken(name))"
+            let place = "\(place)/\(JSONPointer.token(name))"
             if name == "custom" {
                 for own in member.value.members {
                     guard let number = rules.customFields.firstIndex(of: own.name.string ?? "") else { continue }
@@ -115,7 +115,7 @@ extension PolicyReader {
             } else if name == "company", member.value.kind == .object {
                 for part in member.value.members {
                     let part = (name: part.name.string ?? "", value: part.value)
-                    set("company.\(part.name)", part.value, "\(place)/\(pointerToken(part.name))", in: &facts)
+                    set("company.\(part.name)", part.value, "\(place)/\(JSONPointer.token(part.name))", in: &facts)
                 }
             } else {
                 set(name, member.value, place, in: &facts)

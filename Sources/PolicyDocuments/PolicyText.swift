@@ -104,7 +104,7 @@ struct PolicyText {
                 guard let name = key.scalar?.string else {
                     throw Self.fault(.unreadable, key.mark, "a name is a text")
                 }
-                let place = "\(pointer)/\(pointerToken(name))"
+                let place = "\(pointer)/\(JSONPointer.token(name))"
                 if let mark = key.mark { names[place] = mark }
                 writer.key(name)
                 try write(value, at: place, depth: depth + 1, to: &writer)
@@ -153,11 +153,4 @@ struct PolicyText {
         default: "is not YAML"
         }
     }
-}
-
-/// A name as a JSON pointer writes it.
-func pointerToken(_ name: String) -> String {
-    guard name.contains("~") || name.contains("/") else { return name }
-    return name.split(separator: "~", omittingEmptySubsequences: false).joined(separator: "~0")
-        .split(separator: "/", omittingEmptySubsequences: false).joined(separator: "~1")
 }

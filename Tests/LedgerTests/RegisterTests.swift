@@ -1,6 +1,7 @@
 import Glibc
 import LMDB
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Ledger

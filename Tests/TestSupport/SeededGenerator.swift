@@ -1,8 +1,12 @@
-/// SplitMix64: the same numbers from the same seed on any machine.
+/// SplitMix64: the same numbers from the same seed on any machine, so that a failing run can be repeated.
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
+    package let seed: UInt64
     private var state: UInt64
 
-    package init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) {
+        self.seed = seed
+        state = seed
+    }
 
     package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15

@@ -79,9 +79,7 @@ struct MappingFile {
                 guard let name = key.scalar?.string else {
                     throw MappingError(pointer: pointer, line: key.mark?.line, reason: "a name is a text")
                 }
-                let escaped = name.split(separator: "~", omittingEmptySubsequences: false).joined(separator: "~0")
-                    .split(separator: "/", omittingEmptySubsequences: false).joined(separator: "~1")
-                let place = "\(pointer)/\(escaped)"
+                let place = "\(pointer)/\(JSONPointer.token(name))"
                 if let mark = key.mark { lines[place] = mark.line }
                 writer.key(name)
                 try write(value, at: place, to: &writer, lines: &lines)

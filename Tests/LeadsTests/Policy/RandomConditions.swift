@@ -1,3 +1,5 @@
+import TestSupport
+
 @testable import Leads
 
 /// Random conditions over a few fields with few values, so that they often speak of the same thing, and leads to try them on.
