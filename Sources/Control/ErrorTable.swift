@@ -60,6 +60,23 @@ package enum ErrorName: String, CaseIterable, Sendable {
     case groupLimit = "group_limit"
     case staleToken = "stale_token"
     case notParked = "not_parked"
+
+    // Rule sets, routing and clocks.
+    case ruleSetRefused = "rule_set_refused"
+    case unknownPolicy = "unknown_policy"
+    case unknownVersion = "unknown_version"
+    case activationInPast = "activation_in_past"
+    case approvalRequired = "approval_required"
+    case noRuleSet = "no_rule_set"
+    case unknownMember = "unknown_member"
+    case unknownPool = "unknown_pool"
+    case leadHeld = "lead_held"
+    case notWaiting = "not_waiting"
+    case pickingRefused = "picking_refused"
+    case memberIneligible = "member_ineligible"
+    case staleLease = "stale_lease"
+    case unknownClock = "unknown_clock"
+    case routerBehind = "router_behind"
 }
 
 /// One line of the table.
@@ -215,6 +232,66 @@ extension ErrorName {
         case .notParked:
             ErrorEntry(
                 -32_054, 65, "`consumer.status` lists what is parked.")
+        case .ruleSetRefused:
+            ErrorEntry(
+                -32_060, 65,
+                "The list says what is wrong and where. `leadledger policy check FILE` says the same without a daemon.")
+        case .unknownPolicy:
+            ErrorEntry(
+                -32_061, 65,
+                "`policy.history` lists the policies and their versions.")
+        case .unknownVersion:
+            ErrorEntry(
+                -32_062, 65,
+                "A version is the position of its policy.published; `policy.history` lists them.")
+        case .activationInPast:
+            ErrorEntry(
+                -32_063, 65,
+                "A rule set takes effect now or later: leave `at` out, or name a later instant.")
+        case .approvalRequired:
+            ErrorEntry(
+                -32_064, 77,
+                "Another user than the publisher must approve this version first: `policy.approve`.")
+        case .noRuleSet:
+            ErrorEntry(
+                -32_065, 65,
+                "No rule set is in force. Publish and activate one: `leadledger policy publish FILE --activate`.")
+        case .unknownMember:
+            ErrorEntry(
+                -32_066, 65,
+                "`member.list` names the members of the rule set in force.")
+        case .unknownPool:
+            ErrorEntry(
+                -32_067, 65,
+                "`policy.show` shows the pools of the rule set in force.")
+        case .leadHeld:
+            ErrorEntry(
+                -32_068, 65,
+                "Somebody has the lead; the error says who and until when.")
+        case .notWaiting:
+            ErrorEntry(
+                -32_069, 65,
+                "Only a lead in the inbox or a queue can be claimed or routed; `lead.get` shows where it is.")
+        case .pickingRefused:
+            ErrorEntry(
+                -32_070, 65,
+                "The pool does not let members claim a lead by name, or not yet. Claim the next one.")
+        case .memberIneligible:
+            ErrorEntry(
+                -32_071, 65,
+                "The reasons are listed. To assign all the same, give a reason with `queue.assign`.")
+        case .staleLease:
+            ErrorEntry(
+                -32_072, 65,
+                "The lease is over: expired, taken or released. Claim again.")
+        case .unknownClock:
+            ErrorEntry(
+                -32_073, 65,
+                "The lead has no such clock that runs or is paused; `lead.history` shows its clocks.")
+        case .routerBehind:
+            ErrorEntry(
+                -32_074, 69,
+                "The router is still reading the log. Try again after retry_after_ms.")
         }
     }
 }

@@ -21,8 +21,32 @@ package enum Method: UInt8, CaseIterable, Sendable {
     case consumerReplayParked
     case consumerStatus
     case queueList
+    case queueClaim
+    case queueHeartbeat
+    case queueTake
+    case queueRelease
+    case queuePeek
+    case queueRoute
+    case queueAssign
+    case leadExplain
+    case policyPublish
+    case policyApprove
+    case policyActivate
+    case policyRollback
+    case policyHistory
+    case policyShow
+    case memberPause
+    case memberResume
+    case memberLeave
+    case memberReturn
+    case memberList
+    case clockPause
+    case clockResume
     case reportFunnel
     case reportAttribution
+    case reportResponse
+    case reportLeaks
+    case reportFairness
     case projectionList
     case projectionRebuild
     case status
@@ -48,8 +72,32 @@ package enum Method: UInt8, CaseIterable, Sendable {
         case .consumerReplayParked: "consumer.replay_parked"
         case .consumerStatus: "consumer.status"
         case .queueList: "queue.list"
+        case .queueClaim: "queue.claim"
+        case .queueHeartbeat: "queue.heartbeat"
+        case .queueTake: "queue.take"
+        case .queueRelease: "queue.release"
+        case .queuePeek: "queue.peek"
+        case .queueRoute: "queue.route"
+        case .queueAssign: "queue.assign"
+        case .leadExplain: "lead.explain"
+        case .policyPublish: "policy.publish"
+        case .policyApprove: "policy.approve"
+        case .policyActivate: "policy.activate"
+        case .policyRollback: "policy.rollback"
+        case .policyHistory: "policy.history"
+        case .policyShow: "policy.show"
+        case .memberPause: "member.pause"
+        case .memberResume: "member.resume"
+        case .memberLeave: "member.leave"
+        case .memberReturn: "member.return"
+        case .memberList: "member.list"
+        case .clockPause: "clock.pause"
+        case .clockResume: "clock.resume"
         case .reportFunnel: "report.funnel"
         case .reportAttribution: "report.attribution"
+        case .reportResponse: "report.response"
+        case .reportLeaks: "report.leaks"
+        case .reportFairness: "report.fairness"
         case .projectionList: "projection.list"
         case .projectionRebuild: "projection.rebuild"
         case .status: "status"

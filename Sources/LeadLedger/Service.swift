@@ -89,6 +89,14 @@ final class Service: RequestService, @unchecked Sendable {
             .consumerReplayParked, .consumerDelete:
             consumers.receive(request, reply: reply)
         case .queueList: queries.run(QueueList.self, request.params, reply: reply)
+        case .policyPublish, .policyApprove, .policyActivate, .policyRollback, .policyHistory, .policyShow, .queueClaim,
+            .queueHeartbeat, .queueTake, .queueRelease, .queuePeek, .queueRoute, .queueAssign, .memberPause,
+            .memberResume, .memberLeave, .memberReturn, .memberList, .clockPause, .clockResume:
+            reply.fail(ErrorReply(.internalError, "not yet"))
+        case .leadExplain: reply.fail(ErrorReply(.internalError, "not yet"))
+        case .reportResponse: reply.fail(ErrorReply(.internalError, "not yet"))
+        case .reportLeaks: reply.fail(ErrorReply(.internalError, "not yet"))
+        case .reportFairness: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportFunnel: queries.run(ReportFunnel.self, request.params, reply: reply)
         case .reportAttribution: queries.run(ReportAttribution.self, request.params, reply: reply)
         case .projectionList: queries.run(ProjectionList.self, request.params, reply: reply)

@@ -1,14 +1,31 @@
-// The events of a lead, and the two bytes by which a record's header names them.
+// The events of the log, and the two bytes by which a record's header names them.
 //
 // Invariants:
 //   codes-are-forever   A code is on disk in every record, and in the index by way of the state it led to. A code is never given
 //                       another meaning and never reused; new events take free codes in the group they belong to.
-//   zero-is-nothing     Code 0 names no event, so a header of zeros is never one. 128...255 are left for the streams that are
-//                       not leads (policy, member, pool, spend, experiment).
+//   zero-is-nothing     Code 0 names no event, so a header of zeros is never one.
+//   streams-by-code     Codes below 128 are of leads; those from there on are of other streams (`EventType.stream`).
 //   header-is-enough    Type and variant together are all the lifecycle reads of an event, besides whether it is backfilled: the
 //                       index is rebuilt from headers without parsing any JSON.
 
-/// A kind of event on a lead's stream.
+/// What a stream is about; with the subject it names the stream. The raw values are on disk.
+package enum StreamKind: UInt8, CaseIterable, Sendable {
+    case lead = 0
+    case policy = 1
+    case member = 2
+    case pool = 3
+
+    package var name: StaticString {
+        switch self {
+        case .lead: "lead"
+        case .policy: "policy"
+        case .member: "member"
+        case .pool: "pool"
+        }
+    }
+}
+
+/// A kind of event.
 package enum EventType: UInt8, CaseIterable, Sendable {
     // What comes in about a lead.
     case captured = 1
@@ -63,6 +80,22 @@ package enum EventType: UInt8, CaseIterable, Sendable {
     case merged = 96
     case unmerged = 97
     case erased = 98
+
+    // Rule sets, on their policy's stream.
+    case policyPart = 128
+    case policyPublished = 129
+    case policyApproved = 130
+    case policyActivated = 131
+    case policyRolledBack = 132
+
+    // The sales team, on their member's stream.
+    case memberPaused = 144
+    case memberResumed = 145
+    case memberOnLeave = 146
+    case memberReturned = 147
+
+    // On their pool's stream.
+    case poolDecisionVoided = 160
 }
 
 extension EventType {
@@ -111,20 +144,45 @@ extension EventType {
         case .merged: "lead.merged"
         case .unmerged: "lead.unmerged"
         case .erased: "lead.erased"
+        case .policyPart: "policy.part"
+        case .policyPublished: "policy.published"
+        case .policyApproved: "policy.approved"
+        case .policyActivated: "policy.activated"
+        case .policyRolledBack: "policy.rolled_back"
+        case .memberPaused: "member.paused"
+        case .memberResumed: "member.resumed"
+        case .memberOnLeave: "member.on_leave"
+        case .memberReturned: "member.returned"
+        case .poolDecisionVoided: "pool.decision_voided"
         }
     }
 
-    /// Whether the daemon takes this event today. The others have their code and their row in the lifecycle already.
+    /// Whether the daemon knows this event today. The others have their code and their row in the lifecycle already.
     package var isSupported: Bool {
         switch self {
-        case .captured, .touched, .noted, .enriched, .marketingQualified, .offered, .accepted, .rejected, .queued,
-            .assigned, .released, .contactAttempted, .contacted, .qualified, .opportunityOpened, .won, .wonRevised,
-            .lost, .disqualified, .recycled, .reopened:
-            true
-        case .scored, .duplicateSuspected, .claimed, .leaseEnded, .nurtureEnrolled, .nurtureStepped, .nurtureExited,
-            .escalated, .inboxAlarmed, .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached,
-            .clockStopped, .clockReplaced, .merged, .unmerged, .erased:
+        case .scored, .duplicateSuspected, .nurtureEnrolled, .nurtureStepped, .nurtureExited, .merged, .unmerged, .erased:
             false
+        default: true
+        }
+    }
+
+    /// Whether the daemon alone says it: `x-emitted-by` in its schema. Users reach it through a method.
+    package var isReserved: Bool {
+        switch self {
+        case .claimed, .leaseEnded, .escalated, .inboxAlarmed, .clockStarted, .clockPaused, .clockResumed, .clockMet,
+            .clockBreached, .clockStopped, .clockReplaced:
+            true
+        default: stream != .lead
+        }
+    }
+
+    /// Whose events these are.
+    package var stream: StreamKind {
+        switch rawValue {
+        case ..<128: .lead
+        case ..<144: .policy
+        case ..<160: .member
+        default: .pool
         }
     }
 

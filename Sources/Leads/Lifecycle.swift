@@ -116,14 +116,19 @@ package enum Lifecycle {
         case .merged: return .next(state.merged())
         case .unmerged: return .refused(.transitionRefused)
         case .erased: return .next(state.erased())
+
+        case .policyPart, .policyPublished, .policyApproved, .policyActivated, .policyRolledBack, .memberPaused,
+            .memberResumed, .memberOnLeave, .memberReturned, .poolDecisionVoided:
+            // They happen to no lead; one that stands on a lead's stream was not written by us.
+            return .refused(.transitionRefused)
         }
     }
 
     /// The events a lead in this state would take with some data, in the order of their codes, `reopened` with its kinds:
-    /// `["lead.captured", "lead.touched", ..., "lead.reopened(un_win)"]`. Of those the daemon supports.
+    /// `["lead.captured", "lead.touched", ..., "lead.reopened(un_win)"]`. Of those a client may send.
     package static func accepted(in state: LeadState?) -> [String] {
         var names: [String] = []
-        for event in EventType.allCases where event.isSupported {
+        for event in EventType.allCases where event.isSupported && !event.isReserved {
             for variant in EventVariant.all(of: event) {
                 guard case .next = evolve(state, event, variant) else { continue }
                 if event == .reopened {

@@ -4,7 +4,7 @@ package import Ledger
 /// The streams of leads, in the log's terms: where the business's rules and the log, which knows no lead words, meet.
 package enum LeadStreams {
     /// The stream kind in a record's header.
-    package static let kind: UInt8 = 0
+    package static let kind = StreamKind.lead.rawValue
 
     /// The reason of a refusal that is not the lifecycle's: the index has a state that no lead can have.
     package static let unreadableState: UInt8 = 0
@@ -14,6 +14,8 @@ package enum LeadStreams {
         guard let type = EventType(rawValue: type), let variant = EventVariant(rawValue: variant) else {
             return .refused(reason: LifecycleRefusal.transitionRefused.rawValue)
         }
+        // The daemon alone writes to the other streams, and expects a version of them where the order matters.
+        guard type.stream == .lead else { return .next(0) }
         // The index, which the state comes from, has no checksums: bits that no lead can have are not believed.
         var known: LeadState?
         if let state {

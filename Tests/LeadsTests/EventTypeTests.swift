@@ -19,6 +19,10 @@ import Testing
         ("lead.clock_started", 80), ("lead.clock_paused", 81), ("lead.clock_resumed", 82), ("lead.clock_met", 83),
         ("lead.clock_breached", 84), ("lead.clock_stopped", 85), ("lead.clock_replaced", 86),
         ("lead.merged", 96), ("lead.unmerged", 97), ("lead.erased", 98),
+        ("policy.part", 128), ("policy.published", 129), ("policy.approved", 130), ("policy.activated", 131),
+        ("policy.rolled_back", 132),
+        ("member.paused", 144), ("member.resumed", 145), ("member.on_leave", 146), ("member.returned", 147),
+        ("pool.decision_voided", 160),
     ]
 
     @Test func `The codes on disk are what they were`() {
@@ -32,7 +36,7 @@ import Testing
 
     @Test(arguments: [
         "", "lead", "lead.", "lead.wo", "lead.wonn", "lead.WON", "Lead.won", "lead.wons", "xlead.won", "lead.qualifieD",
-        "lead.clock_", "policy.published", "lead.marketing_qualifiex", "laad.marketing_qualified",
+        "lead.clock_", "policy.publishex", "lead.marketing_qualifiex", "laad.marketing_qualified",
     ])
     func `A name that is no event's is not found`(name: String) {
         #expect(EventType(name: name) == nil)
