@@ -74,8 +74,18 @@ package final class Daemon: Sendable {
         let connections = ConnectionCount()
         let wire = limits(configuration, logger)
         let consumers: ConsumerDesk
+        let operations: OperationsDesk
         do {
             consumers = try ConsumerDesk(log: log, pool: pool, clock: { microsecondsNow() })
+            do {
+                operations = try OperationsDesk(
+                    log: log, zones: try TimeZoneDatabase(), ownUser: geteuid(), logger: logger,
+                    clock: { microsecondsNow() })
+            } catch {
+                consumers.end()
+                consumers.endThread()
+                throw error
+            }
         } catch {
             try? pool.syncShutdownGracefully()
             throw error
@@ -83,7 +93,8 @@ package final class Daemon: Sendable {
         let ledger = Ledger(
             context: QueryContext(log: log, models: models, now: { microsecondsNow() }), format: format,
             schemas: schemas,
-            pool: pool, consumers: consumers, startedAt: startedAt, connections: { connections.value })
+            pool: pool, consumers: consumers, operations: operations, startedAt: startedAt,
+            connections: { connections.value })
         let services = Collected()
         do {
             let listener = try Listener.start(
@@ -100,7 +111,9 @@ package final class Daemon: Sendable {
             for service in services.all { service.abandon() }
             try? pool.syncShutdownGracefully()
             consumers.end()
+            operations.end()
             consumers.endThread()
+            operations.endThread()
             throw error
         }
     }
@@ -153,6 +166,7 @@ package final class Daemon: Sendable {
         // What waits for a read model is answered now, or the farewell would take as long as the longest wait.
         ledger.models.endWaits()
         ledger.consumers.endWaits()
+        ledger.operations.endWaits()
         listener.stop(within: .seconds(Limits.farewellSeconds))
         ledger.models.stop()
         // After the listener: its connections wait for what runs here.
@@ -161,9 +175,11 @@ package final class Daemon: Sendable {
             try? eventLoop.submit { service.end() }.wait()
         }
         ledger.consumers.end()
+        ledger.operations.end()
         ledger.models.close()
         ledger.log.close()
         ledger.consumers.endThread()
+        ledger.operations.endThread()
         listener.endEventLoops()
         logger.notice("stopped")
         // The last appends may have met a device that fails.

@@ -130,4 +130,42 @@ package enum Limits {
 
     /// Bytes of a time zone's name: the longest of the 2025 database has 32.
     package static let timeZoneNameBytesMax = 64
+
+    /// Requests that wait for the router: more than a second's worth of them is a jam.
+    package static let deskCommandsMax = 10_000
+
+    /// Decisions of one unit, and their bytes: what is decided in a few milliseconds, so that an arrival does not wait for a queue.
+    package static let deskBatchDecisions = 128
+    package static let deskBatchBytes = 512 << 10
+
+    /// Events that the router may be behind when a request comes; further behind, as after a start, the client is told to wait.
+    package static let deskBehindMax: UInt64 = 100_000
+
+    /// Nanoseconds that the log is folded for before requests are looked at again.
+    package static let deskSliceNanoseconds: UInt64 = 50_000_000
+
+    /// Microseconds after which queues are looked at again for members whose hours, caps or cool-downs have opened: an event tells
+    /// of everything else. "Within seconds" is what routing promises.
+    package static let deskTickMicroseconds: Int64 = 500_000
+
+    /// The longest the desk sleeps: the clock may be set.
+    package static let deskTimerMaxMicroseconds: Int64 = 60_000_000
+
+    /// How often a request is tried where other clients were faster.
+    package static let deskAttemptsMax = 8
+
+    /// Refusals in a row after which the desk waits before it decides again.
+    package static let deskRefusalsInARow = 8
+
+    /// Leads of a member who left that go back in one unit.
+    package static let deskDeparturesPerUnit = 200
+
+    /// Bytes of text in one `policy.part`: doubled, as escaping may, it fits an event.
+    package static let policyPartBytesMax = 28 << 10
+
+    /// Seconds of a lease where the pool says nothing.
+    package static let leaseSecondsDefault: Int64 = 900
+
+    /// Waiting leads that a claim looks at before it finds none: the first ones due may ask for what the member lacks.
+    package static let claimScanMax = 1_000
 }

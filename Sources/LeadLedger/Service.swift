@@ -15,6 +15,7 @@ struct Ledger: Sendable {
     let schemas: EventSchemas
     let pool: NIOThreadPool
     let consumers: ConsumerDesk
+    let operations: OperationsDesk
     let startedAt: UInt64
     /// Connections that are served now.
     let connections: @Sendable () -> Int
@@ -30,6 +31,7 @@ final class Service: RequestService, @unchecked Sendable {
     private let append: AppendHandler
     private let subscriptions: SubscriptionHandler
     private let consumers: ConsumerHandler
+    private let operations: OperationsHandler
     private let queries: QueryRunner
     private let eventLoop: any EventLoop
     /// By the method's raw value: looked at for each request.
@@ -58,6 +60,7 @@ final class Service: RequestService, @unchecked Sendable {
         subscriptions = SubscriptionHandler(log: ledger.log, pool: ledger.pool, eventLoop: eventLoop)
         consumers = ConsumerHandler(
             desk: ledger.consumers, reader: reader, eventLoop: eventLoop, now: ledger.context.now)
+        operations = OperationsHandler(desk: ledger.operations, pool: ledger.pool, eventLoop: eventLoop)
         queries = QueryRunner(context: ledger.context, pool: ledger.pool, eventLoop: eventLoop)
     }
 
@@ -92,7 +95,7 @@ final class Service: RequestService, @unchecked Sendable {
         case .policyPublish, .policyApprove, .policyActivate, .policyRollback, .policyHistory, .policyShow, .queueClaim,
             .queueHeartbeat, .queueTake, .queueRelease, .queuePeek, .queueRoute, .queueAssign, .memberPause,
             .memberResume, .memberLeave, .memberReturn, .memberList, .clockPause, .clockResume:
-            reply.fail(ErrorReply(.internalError, "not yet"))
+            operations.receive(request, reply: reply)
         case .leadExplain: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportResponse: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportLeaks: reply.fail(ErrorReply(.internalError, "not yet"))

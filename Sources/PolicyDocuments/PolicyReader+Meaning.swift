@@ -110,7 +110,7 @@ extension PolicyReader {
             if name == "custom" {
                 for own in member.value.members {
                     guard let number = rules.customFields.firstIndex(of: own.name.string ?? "") else { continue }
-                    facts.setCustom(number, factValue(own.value) ?? .absent)
+                    facts.setCustom(number, FactValue(own.value) ?? .absent)
                 }
             } else if name == "company", member.value.kind == .object {
                 for part in member.value.members {
@@ -130,7 +130,7 @@ extension PolicyReader {
             note(text.fault(.unknownField, atNameOf: place, "conditions read no field \(quoted(name)) of a lead"))
             return
         }
-        guard let fact = factValue(value) else {
+        guard let fact = FactValue(value) else {
             note(.form, at: place, "expected a text or a whole number")
             return
         }
@@ -138,17 +138,6 @@ extension PolicyReader {
         let isBlank = if case .text(let bytes) = fact { bytes.allSatisfy { $0 == 0x20 || $0 == 0x09 } } else { false }
         if facts[field] == .absent, fact != .absent, !isBlank {
             note(.form, at: place, "\(name) takes \(field.type.shown), and not \(fact.literalText)")
-        }
-    }
-
-    /// Nil for what no field holds: a fraction, a list, an object.
-    private func factValue(_ value: JSONValue) -> FactValue? {
-        switch value.kind {
-        case .null: .absent
-        case .boolean: value.boolean.map { .boolean($0) }
-        case .string: .text(Array(value.utf8))
-        case .number: value.int64.map { .integer($0) }
-        case .array, .object: nil
         }
     }
 }

@@ -80,6 +80,9 @@ package final class TimeZoneDatabase: Sendable {
         }
     }
 
+    /// Whether this machine has a zone of this name, in a form that can be read.
+    package func isKnown(_ name: String) -> Bool { (try? rules(of: name)) != nil }
+
     /// What stands in a decision that used these zones: the name of the release, `2025b`, or, where the database does not
     /// name itself, `sha256:` and the digest of these zones' names and files in the order of the names.
     package func version(forZones names: some Sequence<String>) throws(TimeZoneDatabaseError) -> String {

@@ -27,7 +27,13 @@ extension Decision {
         switch outcome {
         case .matched(let member), .picked(let member), .manager(let member):
             text.member("member", state.id(of: member))
-            if case .matched = outcome { text.member("mode", "match") } else { text.member("mode", "push") }
+            if case .matched = outcome {
+                text.member("mode", "match")
+            } else if trigger.kind == .pull {
+                text.member("mode", "pull")
+            } else {
+                text.member("mode", "push")
+            }
         case .queued(let reason):
             if let pool { text.member("queue", plan.ruleSet.pools[pool].id) }
             text.member("reason", reason.text)
@@ -45,6 +51,7 @@ extension Decision {
         text.member("policy", rules.id)
         text.member("version", plan.version)
         text.member("basis", basis)
+        if unit > 0 { text.member("unit", unit) }
         text.member("at", instant)
         text.member("zones", plan.environment.timeZoneVersion)
         text.member("seed", rules.seed)

@@ -28,6 +28,8 @@ package struct Decision: Sendable {
     package var plan: RoutingPlan
     /// The position of the state it saw: all before it was looked at, nothing from it on.
     package var basis: UInt64
+    /// How many events lie before it in its unit. What was decided by them it saw too, as if they lay at `basis` and after it.
+    package var unit: UInt32 = 0
     package var instant: Instant
     package var due: Instant?
 

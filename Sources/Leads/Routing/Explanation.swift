@@ -26,6 +26,7 @@ extension DecisionRecord {
             switch trigger {
             case .arrival: "the lead came into the inbox"
             case .drain: "a place became free while it waited in the queue"
+            case .pull: "a member who had claimed it took it"
             case .takeBack: "the holder did not accept in time"
             case .reroute: "it was decided again while it waited"
             case .byHand: "somebody asked for it"

@@ -29,6 +29,15 @@ package struct LeadRecord: Sendable, Equatable {
     /// How often it was claimed in vain.
     package var pulls: UInt16 = 0
 
+    /// Since when, by the log, it is where it is: the position of the event that brought the present custody.
+    package var heldSince: UInt64 { since }
+
+    /// When it must be answered, as long as it waits in a queue or is leased from one; nil: no time was set.
+    package var queueDue: Instant? {
+        let custody = state.custody == .leased ? state.custodyBeforeLease : state.custody
+        return custody == .queue && mark != .max ? Instant(microseconds: mark) : nil
+    }
+
     /// The queue entry of a lead that waits in a queue.
     func entry(as number: LeadNumber) -> DueQueue.Entry {
         DueQueue.Entry(due: mark, score: score, pulls: pulls, captured: captured, lead: number)

@@ -88,6 +88,14 @@ package struct RotationLedger: Equatable, Sendable {
         move(turn, sign: -1)
     }
 
+    /// As `takeBack`, of a decision that was never stored: its place in the order goes too.
+    ///
+    /// - Parameter last: what the winner's `lastAssignment` was before it.
+    package mutating func undo(_ turn: Turn, last: UInt64) {
+        move(turn, sign: -1)
+        lastAssignments[seat(for: turn.winner)] = last
+    }
+
     /// Wraps rather than traps: a log that was tampered with is for the checker to find, not for the router to die of.
     private mutating func move(_ turn: Turn, sign: Int64) {
         var sum: Int64 = 0

@@ -15,6 +15,23 @@ extension RouterState {
         }
     }
 
+    /// What becomes of a lead that a member has claimed and takes now: theirs, and a turn in the pool it came from, as if the pool
+    /// had picked them. Nil where the pool is none of the rule set's, or the member none of the pool's: that is no turn.
+    package func take(_ request: RoutingRequest, by member: MemberNumber, plan: RoutingPlan) -> Decision? {
+        let record = leads[request.trigger.lead]
+        guard let pool = plan.pool(numbered: record.queue),
+            plan.pools[Int(pool.rawValue)].places.contains(where: { $0.number == member })
+        else { return nil }
+        var decision = Decision(
+            trigger: request.trigger, lead: record.key, leadID: request.leadID, plan: plan, basis: end,
+            instant: request.instant, due: request.due, outcome: .queued(reason: .nobodyEligible))
+        decision.pool = pool
+        CalendarMemo.with(calendars: plan.ruleSet.calendars.count) { memo in
+            pick(from: pool, Assessment(request, plan: plan), plan, memo, taker: member, &decision)
+        }
+        return decision
+    }
+
     private func decide(_ request: RoutingRequest, _ plan: RoutingPlan, _ memo: borrowing CalendarMemo) -> Decision {
         let record = leads[request.trigger.lead]
         var asked = Assessment(request, plan: plan)
@@ -24,6 +41,7 @@ extension RouterState {
         if case .text(let tag) = request.facts[.language] { decision.language = tag }
 
         switch request.trigger.kind {
+        case .pull: preconditionFailure("a lead that was claimed is taken, not given")
         case .arrival, .reroute, .byHand:
             if matchOwner(record, asked, plan, memo, &decision) { return decision }
             locate(request.facts, plan, &decision)
@@ -102,7 +120,7 @@ extension RouterState {
 
     private func pick(
         from pool: PoolIndex, _ asked: Assessment, _ plan: RoutingPlan, _ memo: borrowing CalendarMemo,
-        _ decision: inout Decision
+        taker: MemberNumber = .nobody, _ decision: inout Decision
     ) {
         let rules = plan.ruleSet.pools[pool]
         let planned = plan.pools[Int(pool.rawValue)]
@@ -118,6 +136,8 @@ extension RouterState {
             if rules.language == .prefer, let language = asked.language, member.languages.contains(language) {
                 candidate.skill += 1
             }
+            // Whoever has the lead already was eligible when they claimed it; what their lease fills is no reason against them.
+            if candidate.member == taker { candidate.refusals = [] }
             hasEligible = hasEligible || candidate.isEligible
             decision.candidates.append(candidate)
         }
@@ -126,12 +146,14 @@ extension RouterState {
             hasEligible = decision.ignoresAbsence
         }
         guard hasEligible else { return }
-        choose(rules, plan, planned.number, &decision)
+        choose(rules, plan, planned.number, taker: taker, &decision)
     }
 
     // MARK: 4. Strategies
 
-    private func choose(_ rules: Pool, _ plan: RoutingPlan, _ pool: PoolNumber, _ decision: inout Decision) {
+    private func choose(
+        _ rules: Pool, _ plan: RoutingPlan, _ pool: PoolNumber, taker: MemberNumber, _ decision: inout Decision
+    ) {
         let count = decision.candidates.count
         let since = Self.instant(decision.instant, minusSeconds: RoutingLimits.performanceDays * 86_400)
         let passes: Refusals = decision.ignoresAbsence ? .absence : []
@@ -149,6 +171,11 @@ extension RouterState {
                 decision.candidates[index].looked.insert(.rotation)
                 decision.candidates[index].gain = Turn.gain(weight: decision.candidates[index].weight, of: sum)
                 decision.candidates[index].owed = balance(of: decision.candidates[index], in: pool)
+            }
+
+            guard taker == .nobody else {
+                decision.outcome = .picked(taker)
+                return
             }
 
             /// Keeps the best for the next step. `isBetter` is a strict order whose ties are real ones.

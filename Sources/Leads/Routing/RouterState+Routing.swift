@@ -20,37 +20,36 @@ extension RouterState {
     ///
     /// - Parameters:
     ///   - details: reads a lead for a rule set.
-    ///   - store: takes a decision and says which position its event has, or will have. If it is not stored after all, this
-    ///     state is of no use any more.
+    ///   - store: takes a decision, and the state that it was taken in, and says which position its event will have. Where it
+    ///     comes to lie elsewhere after all, it is to be undone (`undo(for:)`).
     /// - Returns: false if no rule set is in force yet: the trigger goes on waiting.
     @discardableResult
     package mutating func route(
-        _ trigger: RoutingTrigger, at instant: Instant, details: (LeadNumber, RoutingPlan) -> LeadDetails,
-        store: (Decision) -> UInt64
+        _ trigger: RoutingTrigger, at instant: Instant, details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails,
+        store: (Decision, RouterState) -> UInt64
     ) throws(RouterFault) -> Bool {
         guard let plan = plan(at: instant) else { return false }
-        let lead = details(trigger.lead, plan)
+        let lead = details(trigger.lead, leads[trigger.lead], plan)
         let request = RoutingRequest(
             trigger: trigger, leadID: lead.id, facts: lead.facts, instant: instant, due: lead.due)
         var decision = decide(request, by: plan)
         // An owner's match takes no place in a pool, nor does a manager's.
         if let pool = decision.pool, leads[trigger.lead].state.custody != .queue,
-            try drain(pool, because: trigger.position, at: instant, details: details, store: store) > 0
+            try drain(pool, at: instant, details: details, store: store) > 0
         {
             decision = decide(request, by: plan)
         }
-        try apply(decision, at: store(decision))
+        try apply(decision, at: store(decision, self))
         return true
     }
 
     /// Gives out what can be given out of a pool's queue, in its order, and says how many that were. Who cannot be given out is
-    /// left where it waits, without an event.
-    ///
-    /// - Parameter cause: the position of the event that freed a place.
+    /// left where it waits, without an event. The trigger of each is the event that queued it: places become free by hours and
+    /// caps too, of which no event tells.
     @discardableResult
     package mutating func drain(
-        _ pool: PoolIndex, because cause: UInt64, at instant: Instant,
-        details: (LeadNumber, RoutingPlan) -> LeadDetails, store: (Decision) -> UInt64
+        _ pool: PoolIndex, at instant: Instant,
+        details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
     ) throws(RouterFault) -> Int {
         guard let plan = plan(at: instant), plan.ruleSet.pools[pool].pushes else { return 0 }
         let number = plan.pools[Int(pool.rawValue)].number
@@ -61,17 +60,30 @@ extension RouterState {
         while looked < RoutingLimits.drainScanMax, let entry = queues[number.index].next(after: last) {
             last = entry
             looked += 1
-            let lead = details(entry.lead, plan)
+            let lead = details(entry.lead, leads[entry.lead], plan)
             let request = RoutingRequest(
-                trigger: RoutingTrigger(.drain, lead: entry.lead, position: cause), leadID: lead.id, facts: lead.facts,
-                instant: instant, due: lead.due)
+                trigger: RoutingTrigger(.drain, lead: entry.lead, position: leads[entry.lead].since), leadID: lead.id,
+                facts: lead.facts, instant: instant, due: lead.due)
             let decision = decide(request, by: plan)
             guard decision.member != nil else { continue }
-            try apply(decision, at: store(decision))
+            try apply(decision, at: store(decision, self))
             given += 1
             if !hasFreeMember(pool, plan, at: instant) { break }
         }
         return given
+    }
+
+    /// The pools of a rule set in whose queue somebody waits, in its order.
+    package func poolsWithQueue(_ plan: RoutingPlan) -> [PoolIndex] {
+        plan.pools.indices.filter { !queues[plan.pools[$0].number.index].isEmpty }.map { PoolIndex($0) }
+    }
+
+    /// The leads that wait in the inbox or in a queue, in the order of their capture. Looks at every lead.
+    package var waitingLeads: [LeadNumber] {
+        (1..<UInt32(leads.records.count)).map { LeadNumber(rawValue: $0) }.filter {
+            let custody = leads[$0].state.custody
+            return custody == .inbox || custody == .queue
+        }
     }
 
     /// Whether anybody in the pool could take some lead: nothing speaks against them but what depends on the lead.

@@ -134,6 +134,8 @@ extension RouterState {
         return record.holder != .nobody ? record.holder : record.earlierOwner
     }
 
+    package var hasDecisionsToVoid: Bool { !voids.isEmpty }
+
     /// Pool decisions that are to be voided, in the order of the disqualifications that say so.
     package var decisionsToVoid: [(decision: UInt64, lead: LeadNumber, cause: UInt64)] {
         voids.map { (decision: $0.key, lead: $0.value.lead, cause: $0.value.cause) }.sorted { $0.cause < $1.cause }

@@ -11,6 +11,8 @@ package struct RoutingTrigger: Equatable, Sendable {
         case reroute
         /// Asked for by a person.
         case byHand
+        /// A member takes the lead that they have claimed.
+        case pull
 
         package var word: StaticString {
             switch self {
@@ -19,6 +21,7 @@ package struct RoutingTrigger: Equatable, Sendable {
             case .takeBack: "take_back"
             case .reroute: "reroute"
             case .byHand: "by_hand"
+            case .pull: "pull"
             }
         }
     }
@@ -46,6 +49,13 @@ struct TriggerList: Sendable {
     var all: ArraySlice<RoutingTrigger> { entries[head...] }
 
     mutating func append(_ trigger: RoutingTrigger) { entries.append(trigger) }
+
+    /// Puts one back that came before all that are there.
+    mutating func prepend(_ trigger: RoutingTrigger) {
+        if head == 0 { return entries.insert(trigger, at: 0) }
+        head -= 1
+        entries[head] = trigger
+    }
 
     mutating func removeFirst() {
         head += 1
@@ -81,6 +91,7 @@ extension RouterState {
         case .arrival: return record.state.custody == .inbox && record.mark == Int64(trigger.position) + 1
         case .takeBack: return record.state.custody == .owner && record.mark == Int64(trigger.position) + 1
         case .drain, .reroute, .byHand: return record.state.custody == .queue || record.state.custody == .inbox
+        case .pull: return record.state.custody == .leased
         }
     }
 

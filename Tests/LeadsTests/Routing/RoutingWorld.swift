@@ -1,3 +1,5 @@
+import Testing
+
 @testable import Leads
 
 /// A log in memory with a router beside it: events go into both, decisions are stored as events and can be replayed.
@@ -91,27 +93,36 @@ final class RoutingWorld {
         }
         if let plan = state.plan(at: now) {
             for pool in state.takeFreedPools(plan) {
-                let cause = max(next, 1) - 1
                 count += try deciding { world, store throws(RouterFault) in
                     try world.state.drain(
-                        pool, because: cause, at: world.now, details: Self.details(world), store: store)
+                        pool, at: world.now, details: Self.details(world), store: store)
                 }
             }
         }
         return count
     }
 
-    private static func details(_ world: RoutingWorld) -> (LeadNumber, RoutingPlan) -> LeadDetails {
+    private static func details(_ world: RoutingWorld) -> (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails {
         let (ids, facts, dues) = (world.ids, world.facts, world.dues)
-        return { lead, _ in LeadDetails(id: ids[lead]!, facts: facts[lead]!, due: dues[lead]) }
+        return { lead, _, _ in LeadDetails(id: ids[lead]!, facts: facts[lead]!, due: dues[lead]) }
     }
 
     private func deciding(
-        _ body: (RoutingWorld, (Decision) -> UInt64) throws(RouterFault) -> Void
+        _ body: (RoutingWorld, (Decision, RouterState) -> UInt64) throws(RouterFault) -> Void
     ) throws(RouterFault) -> Int {
         var taken: [Decision] = []
         let first = next
-        try body(self) { decision in
+        // Once in vain: what is undone leaves no trace.
+        let (digest, waiting) = (state.digest, state.waitingTriggers)
+        var undone: [RouterState.Undo] = []
+        try body(self) { decision, state in
+            undone.append(state.undo(for: decision))
+            return first + UInt64(undone.count - 1)
+        }
+        for undo in undone.reversed() { state.undo(undo) }
+        #expect(state.digest == digest && state.invariantBroken == nil)
+        #expect(Set(state.waitingTriggers.map(\.position)) == Set(waiting.map(\.position)))
+        try body(self) { decision, _ in
             taken.append(decision)
             return first + UInt64(taken.count - 1)
         }

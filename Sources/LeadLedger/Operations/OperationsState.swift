@@ -1,0 +1,265 @@
+import Control
+import JSON
+import Leads
+import Ledger
+import PolicyDocuments
+
+// OperationsState: everything that routing, leases and clocks know, as a fold over the log from its first event on. Nothing of it is
+// kept on disk: a start folds again, and comes to the same.
+//
+// What must hold:
+//   O1  all events below `scanned` are folded in, in their order, and none at or above it but own decisions that are being stored;
+//   O2  what is still to be done follows from what was folded in: an obligation is there when its cause is, and goes with the event
+//       that fulfils it. So a start does what a crash left undone, once.
+
+struct OperationsState {
+    var router = RouterState()
+    var policies = PolicyBook()
+    var leases = LeaseBook()
+    /// The log is folded in up to here.
+    var scanned: UInt64 = 0
+
+    /// By `LeadNumber`: how many events its stream has.
+    private(set) var versions: [UInt64] = [0]
+    /// Where what conditions see of a lead was added to after its first capture.
+    private var additions: [LeadNumber: [UInt64]] = [:]
+    /// By the position of an activation.
+    private(set) var calendars: [UInt64: PolicyCalendars] = [:]
+
+    /// Leads that wait and are to be decided again, with the event that asks.
+    var reroutes: [Reroute] = []
+    /// Activations with `reroute_waiting` whose instant has not come.
+    var reroutesToCome: [(from: Instant, position: UInt64)] = []
+    /// Leaves that have begun or will, and members whom a rule set no longer knows: their leads go back.
+    var departures: [Departure] = []
+
+    struct Reroute {
+        var lead: LeadNumber
+        var cause: UInt64
+    }
+
+    struct Departure {
+        enum Why { case leave, removal }
+        var why: Why
+        var member: MemberNumber
+        var from: Instant
+        var until: Instant?
+        /// The event's position: only leads held since before it go back.
+        var position: UInt64
+    }
+
+    private let reader = EventReader()
+
+    // MARK: Folding
+
+    /// Takes the event at `scanned` in.
+    mutating func fold(_ record: RecordView, from log: EventLog, _ zones: TimeZoneDatabase) throws {
+        let position = record.position.rawValue
+        guard let type = EventType(rawValue: record.type), type.isSupported, record.streamKind == type.stream.rawValue
+        else {
+            throw ReadingFault(position: position, reason: "this program knows no event of type code \(record.type)")
+        }
+        switch type.stream {
+        case .lead: try foldLead(record, type)
+        case .policy:
+            guard let activated = try policies.fold(record, type, reader) else { break }
+            try activate(activated, at: record, from: log, zones)
+        case .member: try foldMember(record, type)
+        case .pool: try foldVoid(record, from: log)
+        }
+        scanned = position + 1
+    }
+
+    private mutating func foldLead(_ record: RecordView, _ type: EventType) throws {
+        let position = record.position.rawValue
+        let event = try reader.leadEvent(record, type)
+        let known = router.lead(event.lead)
+        let before: Custody? = known == .none ? nil : router[known].state.custody
+        try router.apply(
+            RouterEvent(position: position, instant: Instant(microseconds: record.instant), body: .lead(event)))
+        let lead = router.lead(event.lead)
+        setVersion(of: lead, record.version.rawValue)
+        let custody = router[lead].state.custody
+        switch type {
+        case .captured where before != nil: additions[lead, default: []].append(position)
+        case .enriched:
+            additions[lead, default: []].append(position)
+            if custody == .queue, !record.isBackfill { reroutes.append(Reroute(lead: lead, cause: position)) }
+        case .claimed: try foldClaim(record, lead, event)
+        default: break
+        }
+        leases.settle(lead, custody)
+    }
+
+    private mutating func foldClaim(_ record: RecordView, _ lead: LeadNumber, _ event: LeadEvent) throws {
+        let position = record.position.rawValue
+        let recordedAt = Instant(microseconds: record.recordedAt)
+        let lease = try reader.withData(of: record) { data in
+            guard let hash = data["token_hash"]?.string, let until = data["until"]?.string else {
+                throw ReadingFault(position: position, reason: "lead.claimed has no token or no end")
+            }
+            let end = try EventReader.instant(until, position)
+            return LeaseBook.Lease(
+                lead: lead, member: event.member ?? "", position: position, tokenHash: hash, until: end,
+                length: max(0, end.microseconds(since: recordedAt)), queue: data["queue"]?.string)
+        }
+        leases.begin(lease)
+    }
+
+    private mutating func foldMember(_ record: RecordView, _ type: EventType) throws {
+        let id = String(decoding: record.subject, as: UTF8.self)
+        let position = record.position.rawValue
+        let instant = Instant(microseconds: record.instant)
+        let (from, until) = try reader.withData(of: record) { data in
+            (
+                try data["from"]?.string.map { try EventReader.instant($0, position) },
+                try data["until"]?.string.map { try EventReader.instant($0, position) }
+            )
+        }
+        let body: RouterEvent.Body
+        switch type {
+        case .memberPaused: body = .memberPaused(member: id, until: until)
+        case .memberResumed: body = .memberResumed(member: id)
+        case .memberOnLeave: body = .memberOnLeave(member: id, from: from ?? instant, until: until)
+        case .memberReturned: body = .memberReturned(member: id)
+        default: throw ReadingFault(position: position, reason: "\(type.name) happens to no member")
+        }
+        try router.apply(RouterEvent(position: position, instant: instant, body: body))
+        let member = router.member(named: id)
+        if type == .memberReturned { departures.removeAll { $0.member == member && $0.why == .leave } }
+        if type == .memberOnLeave {
+            departures.append(
+                Departure(why: .leave, member: member, from: from ?? instant, until: until, position: position))
+        }
+    }
+
+    private mutating func foldVoid(_ record: RecordView, from log: EventLog) throws {
+        let position = record.position.rawValue
+        let decision = try reader.withData(of: record) { $0["decision"]?.uint64 }
+        guard let decision, decision < position else {
+            throw ReadingFault(position: position, reason: "pool.decision_voided names no decision before it")
+        }
+        let another = EventReader()
+        let turn = try log.record(at: Position(rawValue: decision)) { record in
+            try another.withData(of: record) { try EventReader.turn($0, decision) }
+        }
+        guard let turn = turn ?? nil else {
+            throw ReadingFault(position: position, reason: "the event at position \(decision) holds no decision")
+        }
+        try router.apply(
+            RouterEvent(
+                position: position, instant: Instant(microseconds: record.instant),
+                body: .decisionVoided(decision: decision, turn: turn)))
+    }
+
+    private mutating func activate(
+        _ activated: PolicyBook.Activated, at record: RecordView, from log: EventLog, _ zones: TimeZoneDatabase
+    ) throws {
+        let position = record.position.rawValue
+        let another = EventReader()
+        let (rules, calendars) = try Self.rules(of: activated.version, from: log, zones, another)
+        let earlier = router.plan(at: .latest)
+        try router.apply(
+            RouterEvent(
+                position: position, instant: Instant(microseconds: record.instant),
+                body: .activated(
+                    Activation(
+                        ruleSet: rules, version: activated.version.position, from: activated.from,
+                        environment: calendars.environment))))
+        self.calendars[position] = calendars
+        if rules.reroutesWaiting { reroutesToCome.append((activated.from, position)) }
+        guard let earlier, let plan = router.plan(at: activated.from) else { return }
+        for member in earlier.members where plan.index(of: member) == nil {
+            departures.append(
+                Departure(why: .removal, member: member, from: activated.from, until: nil, position: position))
+        }
+    }
+
+    /// Reads a version's text from the log, and from it the rule set.
+    static func rules(
+        of version: PolicyBook.Version, from log: EventLog, _ zones: TimeZoneDatabase, _ reader: EventReader
+    ) throws -> (RuleSet, PolicyCalendars) {
+        let text = try log.text(of: version, reader)
+        let document: PolicyDocument
+        do throws(PolicyRefusal) { document = try PolicyDocument(text, isKnownZone: { zones.isKnown($0) }) } catch {
+            throw ReadingFault(position: version.position, reason: "this program refuses its text: \(error)")
+        }
+        return (document.ruleSet, try PolicyCalendars(document.ruleSet, zones))
+    }
+
+    private mutating func setVersion(of lead: LeadNumber, _ version: UInt64) {
+        while versions.count <= lead.index { versions.append(0) }
+        versions[lead.index] = version
+    }
+
+    /// Own decisions that were stored where they were foreseen: nothing of them has to be read.
+    mutating func stored(_ leads: [LeadNumber], upTo end: UInt64) {
+        for lead in leads { setVersion(of: lead, versions[lead.index] + 1) }
+        scanned = end
+    }
+
+    // MARK: Asking
+
+    func version(of lead: LeadNumber) -> StreamVersion { StreamVersion(rawValue: versions[lead.index]) }
+
+    /// What conditions see of a lead, and its id: read from the log.
+    ///
+    /// - Parameter record: what the router knows of it.
+    func details(
+        _ lead: LeadNumber, _ record: LeadRecord, _ plan: RoutingPlan, from log: EventLog
+    ) throws -> LeadDetails {
+        let rules = plan.ruleSet
+        var facts = LeadFacts(customFieldCount: rules.customFields.count)
+        var id = ""
+        var capturedAt = Instant(microseconds: 0)
+        let readsCustom = !rules.customFields.isEmpty
+        for position in [record.captured] + (additions[lead] ?? []) {
+            let isThere: Void? = try log.record(at: Position(rawValue: position)) { stored in
+                if position == record.captured {
+                    id = String(decoding: stored.subject, as: UTF8.self)
+                    capturedAt = Instant(microseconds: stored.instant)
+                }
+                let isEnrichment = stored.type == EventType.enriched.rawValue
+                try reader.withData(of: stored, personal: readsCustom) { data in
+                    if isEnrichment, let fields = data["fields"] {
+                        facts.take(fields, of: rules, overriding: true)
+                    } else {
+                        facts.take(data, of: rules, overriding: false)
+                    }
+                }
+            }
+            guard isThere != nil else {
+                throw ReadingFault(position: position, reason: "an event that was stored is not in the log")
+            }
+        }
+        facts.set(.stage, .text(Array(record.state.stage.name.utf8)))
+        facts.set(.cycle, .integer(Int64(record.state.cycle)))
+        return LeadDetails(id: id, facts: facts, due: due(record, capturedAt, facts, plan))
+    }
+
+    /// When the lead must have been answered first: by the pool's target, counted from its capture.
+    private func due(_ record: LeadRecord, _ start: Instant, _ facts: LeadFacts, _ plan: RoutingPlan) -> Instant? {
+        if let known = record.queueDue { return known }
+        let rules = plan.ruleSet
+        let pool = rules.pool(for: facts)
+        guard let calendars = calendars[plan.position] else { return nil }
+        for index in rules.pools[pool].responseTargets {
+            let target = rules.responseTargets[index]
+            guard target.kind == .firstResponse, target.condition?.holds(for: facts) ?? true else { continue }
+            return calendars.calendar(of: target, pool: pool, holder: nil, facts: facts, rules)
+                .due(from: start, target: target.seconds * Instant.microsecondsPerSecond)
+        }
+        return nil
+    }
+
+    /// The id of a lead.
+    func id(of lead: LeadNumber, from log: EventLog) throws -> String {
+        let id = try log.record(at: Position(rawValue: router[lead].captured)) {
+            String(decoding: $0.subject, as: UTF8.self)
+        }
+        guard let id else {
+            throw ReadingFault(position: router[lead].captured, reason: "an event that was stored is not in the log")
+        }
+        return id
+    }
+}
