@@ -1,3 +1,5 @@
+import Leads
+
 /// Every bound of documents, with its unit and its reason.
 package enum DocumentLimits {
     /// Bytes of a document, as written and in canonical text: it is published as one unit of events. A thousand members in
@@ -16,6 +18,6 @@ package enum DocumentLimits {
     /// Seconds of the longest duration: ten years, as far as business time reaches.
     package static let durationSecondsMax: Int64 = 315_360_000
 
-    /// Bytes of an id: decisions name members, and have 200 bytes for each.
-    package static let idBytesMax = 64
+    /// Bytes of an id: decisions name members, and have 200 bytes for each with all its numbers (`RoutingLimits`).
+    package static let idBytesMax = RoutingLimits.memberIDBytesMax
 }

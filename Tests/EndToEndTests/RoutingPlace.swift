@@ -78,3 +78,15 @@ extension LineClient {
         return owner ?? ""
     }
 }
+
+enum Instants {
+    /// RFC 3339, in UTC.
+    static func text(secondsFromNow seconds: Int) -> String {
+        var time = time(nil) + seconds
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        var text = [CChar](repeating: 0, count: 32)
+        strftime(&text, text.count, "%Y-%m-%dT%H:%M:%SZ", &parts)
+        return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}

@@ -126,7 +126,7 @@ import Testing
             RoutingPlace.rules(
                 members: [("ana", "active: false"), ("bo", member)], pools: [("all", ["ana", "bo"], "")], more: more)
         }
-        try client.publish(rules("active: false", ""))
+        try client.publish(rules(#"conflict: "channel == 'web'""#, ""))
         for lead in 0..<3 { try client.capture("L\(lead)") }
         for lead in 0..<3 { #expect(try client.history("L\(lead)", count: 2)[1]["type"].string == "lead.queued") }
         try client.publish(rules("caps: { open: 2 }", "reroute_waiting: true"))

@@ -31,4 +31,13 @@ import Testing
         let withSchema = Set(Schemas.events.compactMap { EventType(name: $0.name) })
         #expect(withSchema == Set(EventType.allCases.filter(\.isSupported)))
     }
+
+    @Test func `the types that only the daemon says are those whose schema says so`() throws {
+        var parser = JSONParser()
+        for event in Schemas.events {
+            let type = try #require(EventType(name: event.name))
+            let isReserved = try parser.withDocument(event.text) { $0["x-emitted-by"]?.equals("daemon") == true }
+            #expect(type.isReserved == isReserved, "\(event.name)")
+        }
+    }
 }

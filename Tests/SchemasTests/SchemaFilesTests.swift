@@ -44,7 +44,11 @@ func fileNames(in folder: String) throws -> [String] {
         }
     }
 
-    @Test func `the first events of a lead are all there`() {
+    /// Events that clients send; the others have no fields of a sender's own, and what people write into them is asked for by
+    /// methods that refuse what looks personal.
+    private func isClients(_ schema: JSONValue) -> Bool { schema["x-emitted-by"] == nil }
+
+    @Test func `the first events of a lead are all there`() throws {
         let expected = [
             "captured", "touched", "noted", "enriched", "marketing_qualified", "offered", "accepted", "rejected",
             "queued", "assigned",
@@ -52,7 +56,9 @@ func fileNames(in folder: String) throws -> [String] {
             "lost", "disqualified",
             "recycled", "reopened",
         ]
-        #expect(Schemas.events.map { $0.name } == expected.map { "lead.\($0)" })
+        var parser = JSONParser()
+        let ours = try Schemas.events.filter { event in try parser.withDocument(event.text) { isClients($0) } }
+        #expect(ours.map { $0.name } == expected.map { "lead.\($0)" })
     }
 
     @Test func `each schema is named as its file and refuses unknown fields`() throws {
@@ -72,6 +78,7 @@ func fileNames(in folder: String) throws -> [String] {
         var parser = JSONParser()
         for event in Schemas.events {
             try parser.withDocument(event.text) { schema in
+                guard isClients(schema) else { return }
                 for property in schema["properties"]!.members {
                     let name = property.name.string!
                     #expect(

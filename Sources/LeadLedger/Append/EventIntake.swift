@@ -41,6 +41,10 @@ struct EventIntake {
                 .unknownEventType, "/events/\(index)/type",
                 "no event type is called \(typeValue.string ?? "that"); `schema.get` without a name lists the types")
         }
+        guard !type.isReserved else {
+            throw AppendFault(
+                .reservedType, "/events/\(index)/type", "only the daemon says \(type.name); a method leads to it")
+        }
         guard let (schema, schemaVersion) = schemas[type] else {
             throw AppendFault(
                 .unknownEventType, "/events/\(index)/type", "\(type.name) is not an event that this daemon takes")

@@ -97,6 +97,7 @@ extension RouterState {
         let territories = plan.ruleSet.territories
         for index in territories.indices where territories[index].condition.holds(for: facts) {
             decision.matched.append(TerritoryIndex(index))
+            if decision.matched.count == RoutingLimits.matchedMax { break }
         }
         decision.pool = decision.matched.first.map { territories[$0].pool } ?? plan.ruleSet.catchAll
     }

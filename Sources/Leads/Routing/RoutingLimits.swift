@@ -7,6 +7,9 @@ package enum RoutingLimits {
     /// `candidateBytesMax`.
     package static let memberIDBytesMax = 48
 
+    /// True territories that a decision names, the deciding one first: with 200 candidates an event still has room for them.
+    package static let matchedMax = 150
+
     /// The greatest count, cap or number of ended leads that an entry writes; more is written as this. A member with that many
     /// open leads has other troubles, and the entry's length stays bounded.
     package static let writtenCountMax = 99_999
