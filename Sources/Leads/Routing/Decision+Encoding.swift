@@ -164,7 +164,7 @@ extension Candidate {
     private static func written(_ count: Int32) -> Int32 { min(count, Int32(RoutingLimits.writtenCountMax)) }
 }
 
-/// JSON text under construction, for this file alone: Leads knows no other module, and writes nothing else.
+/// JSON text under construction, for decisions and the entries of clocks: Leads knows no other module, and writes nothing else.
 struct JSONText {
     var bytes: [UInt8]
     private var needsComma = false
