@@ -157,6 +157,9 @@ package enum Limits {
     /// Refusals in a row after which the desk waits before it decides again.
     package static let deskRefusalsInARow = 8
 
+    /// Units of the response clocks in one round.
+    package static let deskClockActions = 512
+
     /// Leads of a member who left that go back in one unit.
     package static let deskDeparturesPerUnit = 200
 

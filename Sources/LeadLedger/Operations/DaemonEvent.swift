@@ -26,6 +26,7 @@ struct DaemonEvent {
     var cause: UInt64?
     /// When it happened, where that is not when it is recorded.
     var instant: Instant?
+    var variant = EventVariant.plain
     /// The members of `data` as JSON text, without the braces.
     var members: [UInt8]
 
@@ -56,7 +57,8 @@ extension AppendUnit {
             subject, source, id, cause in
             beginEvent(
                 EventDraft(
-                    type: event.type.rawValue, schemaVersion: 1, occurredAt: event.instant?.microseconds,
+                    type: event.type.rawValue, schemaVersion: 1, variant: event.variant.rawValue,
+                    occurredAt: event.instant?.microseconds,
                     streamKind: event.type.stream.rawValue, actor: event.actor, subject: subject, source: source,
                     eventID: id, causation: cause))
             if !event.members.isEmpty { event.members.withUnsafeBytes { addPublicMember($0) } }

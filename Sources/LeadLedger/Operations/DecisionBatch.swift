@@ -10,6 +10,10 @@ final class DecisionBatch {
         var lead: LeadNumber
         var leadID: String
         var undo: RouterState.Undo
+        /// Where the lead stood.
+        var before: LeadStanding
+        /// As the event says.
+        var mode: AssignmentMode { if case .matched = decision.outcome { .match } else { .push } }
         /// Who asked for it.
         var command: DeskCommand?
     }
@@ -57,7 +61,10 @@ final class DecisionBatch {
         if earlier == 0 { unit.expect(stream: StreamKey(decision.lead), .version(version)) }
         ofLead[lead] = earlier + 1
         bytes += data.count
-        entries.append(Entry(decision: decision, lead: lead, leadID: decision.leadID, undo: undo, command: nil))
+        entries.append(
+            Entry(
+                decision: decision, lead: lead, leadID: decision.leadID, undo: undo,
+                before: router.standing(of: decision.lead)))
     }
 }
 

@@ -15,6 +15,18 @@ struct ReadingFault: Error, CustomStringConvertible {
     var description: String { "the event at position \(position) cannot be read: \(reason)" }
 }
 
+/// What an event of a lead says that the router does not ask for.
+struct EventExtras {
+    /// Of the decision in an assignment.
+    var pool: String?
+    var mode: AssignmentMode?
+    var by: String?
+    var isOutbound = true
+    var entry: ClockEntry?
+    /// A step of a ladder that gives the lead to the manager.
+    var isToManager = false
+}
+
 /// Reads the data of records. It keeps a parser and memory that is used again: what is lent lies there, and only one at a time.
 final class EventReader {
     private var parser = JSONParser()
@@ -40,8 +52,8 @@ final class EventReader {
         return try body(root)
     }
 
-    /// What the event means to routing.
-    func leadEvent(_ record: RecordView, _ type: EventType) throws -> LeadEvent {
+    /// What the event means to routing, and to the clocks besides.
+    func leadEvent(_ record: RecordView, _ type: EventType) throws -> (LeadEvent, EventExtras) {
         let position = record.position.rawValue
         guard let variant = EventVariant(rawValue: record.variant), variant.isValid(for: type) else {
             throw ReadingFault(position: position, reason: "it has the unknown variant \(record.variant)")
@@ -49,7 +61,8 @@ final class EventReader {
         var event = LeadEvent(type, of: RoutingKey(record.streamKey))
         event.variant = variant
         event.backfill = record.isBackfill
-        guard Self.needsData(type) else { return event }
+        var extras = EventExtras()
+        guard Self.needsData(type) else { return (event, extras) }
         return try withData(of: record) { data in
             switch type {
             case .captured: event.account = Self.account(data["company"])
@@ -57,25 +70,39 @@ final class EventReader {
             case .assigned:
                 event.member = data["member"]?.string
                 event.turn = try Self.turn(data, position)
+                extras.pool = data["decision"]?["pool"]?.string
+                extras.mode = data["mode"]?.string.flatMap { AssignmentMode(rawValue: $0) }
             case .queued:
                 event.queue = data["queue"]?.string
                 event.reason = data["reason"]?.string
                 event.due = try data["due"]?.string.map { try Self.instant($0, position) }
             case .claimed: event.member = data["member"]?.string
             case .leaseEnded: event.claimedInVain = data["how"]?.equals("taken") != true
-            case .escalated: event.reassigns = data["action"]?.equals("reassign") == true
+            case .escalated, .inboxAlarmed, .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached,
+                .clockStopped, .clockReplaced:
+                let entry = try ClockEntry(data, type, position)
+                extras.entry = entry
+                if case .escalated(let step) = entry {
+                    extras.isToManager = step.action == .manager
+                    event.reassigns = step.action == .reassign || extras.isToManager
+                }
+            case .contactAttempted, .contacted:
+                event.member = data["by"]?.string
+                extras.isOutbound = data["direction"]?.equals("inbound") != true
             default:
                 event.member = data["by"]?.string
                 event.reason = data["reason"]?.string
             }
-            return event
+            extras.by = data["by"]?.string
+            return (event, extras)
         }
     }
 
     private static func needsData(_ type: EventType) -> Bool {
         switch type {
-        case .captured, .enriched, .assigned, .queued, .claimed, .leaseEnded, .escalated, .contactAttempted,
-            .contacted, .won, .lost, .disqualified, .released, .rejected:
+        case .captured, .enriched, .assigned, .queued, .claimed, .leaseEnded, .escalated, .inboxAlarmed,
+            .contactAttempted, .contacted, .accepted, .qualified, .won, .lost, .disqualified, .released, .rejected,
+            .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced:
             true
         default: false
         }

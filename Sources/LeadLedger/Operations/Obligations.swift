@@ -12,6 +12,7 @@ extension OperationsDesk {
         try endLeases(&cycle, &plans)
         try voidDecisions(&cycle, &plans)
         try returnLeads(&cycle, &plans)
+        try sayClocks(&cycle, &plans)
         beginReroutes(cycle.now)
         return plans
     }
@@ -115,6 +116,40 @@ extension OperationsDesk {
         return DaemonEvent(.released, of: leadID, by: .members, id: id, actor: ownUser, cause: departure.position) {
             $0.member(
                 "reason", departure.why == .leave ? RoutingReasons.ownerOnLeave : RoutingReasons.ownerRemoved)
+        }
+    }
+
+    // MARK: Clocks
+
+    /// What the response clocks say, each in its time, and what their ladders and cadences move.
+    private func sayClocks(_ cycle: inout DeskCycle, _ plans: inout [UnitPlan]) throws {
+        // Lent, since the book asks the rest of the state about leads.
+        var clocks = ClockBook()
+        swap(&clocks, &state.clocks)
+        defer { swap(&clocks, &state.clocks) }
+        let (state, log) = (state, log)
+        let actions = try clocks.due(at: cycle.now, limit: Limits.deskClockActions) { key, plan, position throws in
+            try state.background(key, plan, upTo: position, from: log)
+        }
+        for action in actions {
+            let lead = state.router.lead(action.lead)
+            let id = try state.id(of: lead, from: log)
+            let moves = action.events.contains { $0.type == .queued || $0.type == .recycled }
+            // One that moves the lead must find it where it was.
+            if moves, !cycle.take("lead " + id) { continue }
+            let events = action.events.map { said in
+                var event = DaemonEvent(
+                    said.type, of: id, by: .clocks, id: said.id, actor: ownUser, cause: said.causation, at: said.time)
+                event.variant = said.variant
+                var data: [UInt8] = []
+                said.appendData(to: &data)
+                event.members = Array(data.dropFirst().dropLast())
+                return event
+            }
+            plans.append(
+                UnitPlan(
+                    events: events,
+                    expected: moves ? [(StreamKey(.lead, id), .version(state.version(of: lead)))] : []))
         }
     }
 

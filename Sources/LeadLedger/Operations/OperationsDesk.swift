@@ -65,7 +65,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     private struct Round {
         var waiting: [UInt64: Purpose] = [:]
         /// Decisions that were stored elsewhere than foreseen, by their position.
-        var elsewhere: [UInt64: Decision] = [:]
+        var elsewhere: [UInt64: DecisionBatch.Entry] = [:]
         var isOut: Bool { !waiting.isEmpty }
     }
 
@@ -180,12 +180,15 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             if let batch = try decide(cycle.toRoute, now) { units.insert((batch.unit, .decisions(batch)), at: 0) }
             submit(units)
             setTimer(now)
-        } catch {
-            fault = "\(error)"
-            logger.critical("routing stands still", metadata: ["reason": "\(error)"])
-            while let command = commands.popFirst() {
-                command.call.fail(ErrorReply(.corrupted, "routing stands still: \(error)"))
-            }
+        } catch { stand(still: error) }
+    }
+
+    /// What the log says cannot be understood: nothing is decided on a state that may be wrong.
+    private func stand(still error: any Error) {
+        fault = "\(error)"
+        logger.critical("routing stands still", metadata: ["reason": "\(error)"])
+        while let command = commands.popFirst() {
+            command.call.fail(ErrorReply(.corrupted, "routing stands still: \(error)"))
         }
     }
 
@@ -199,9 +202,9 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                 from: Position(rawValue: state.scanned), limit: LedgerLimits.sliceEventsMax, maxBytes: 4 << 20
             ) { record in
                 let position = record.position.rawValue
-                if let decision = round.elsewhere.removeValue(forKey: position) {
-                    try state.router.apply(decision, at: position)
-                    state.stored([state.router.lead(decision.lead)], upTo: position + 1)
+                if let entry = round.elsewhere.removeValue(forKey: position) {
+                    try state.router.apply(entry.decision, at: position)
+                    try state.stored(entry, at: position, recordedAt: Instant(microseconds: record.recordedAt))
                 } else {
                     try state.fold(record, from: log, zones)
                 }
@@ -345,12 +348,18 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             command.call.succeed { $0.routed(id, decision, router, at: event.position) }
         }
         if receipt.first.rawValue == batch.first, !receipt.isDuplicate {
-            return state.stored(batch.entries.map(\.lead), upTo: receipt.last.rawValue + 1)
+            do {
+                for (entry, event) in zip(batch.entries, receipt.events) {
+                    try state.stored(
+                        entry, at: event.position.rawValue, recordedAt: Instant(microseconds: receipt.recordedAt))
+                }
+            } catch { stand(still: error) }
+            return
         }
         undo(batch, keeping: true)
         guard !receipt.isDuplicate else { return }
         for (entry, event) in zip(batch.entries, receipt.events) {
-            round.elsewhere[event.position.rawValue] = entry.decision
+            round.elsewhere[event.position.rawValue] = entry
         }
     }
 
@@ -452,6 +461,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         guard !isEnding, !round.isOut else { return }
         var next = Int64.max
         if retryAt > now.microseconds { next = min(next, retryAt) }
+        if let instant = state.clocks.nextInstant() { next = min(next, max(instant.microseconds, now.microseconds)) }
         if let end = state.leases.nextEnd { next = min(next, end.microseconds) }
         for reroute in state.reroutesToCome { next = min(next, reroute.from.microseconds) }
         for departure in state.departures where departure.from > now { next = min(next, departure.from.microseconds) }

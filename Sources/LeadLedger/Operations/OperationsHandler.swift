@@ -133,6 +133,13 @@ final class OperationsHandler: @unchecked Sendable {
         case .memberList:
             let name = optional("pool")
             return { .members(ofPool: name, $0) }
+        case .clockPause, .clockResume:
+            let (lead, clock) = (string("lead"), optional("clock").flatMap { ClockKind(rawValue: $0) })
+            let reason = try text(params, "reason", "/reason")
+            if request.method == .clockResume {
+                return { .resumeClock(lead, clock, reason: reason, actor: actor, $0) }
+            }
+            return { .pauseClock(lead, clock, reason: reason ?? "", actor: actor, $0) }
         default: preconditionFailure("\(request.method.name) is no method of the desk")
         }
     }

@@ -16,6 +16,7 @@ struct OperationsState {
     var router = RouterState()
     var policies = PolicyBook()
     var leases = LeaseBook()
+    var clocks = ClockBook()
     /// The log is folded in up to here.
     var scanned: UInt64 = 0
 
@@ -23,6 +24,10 @@ struct OperationsState {
     private(set) var versions: [UInt64] = [0]
     /// Where what conditions see of a lead was added to after its first capture.
     private var additions: [LeadNumber: [UInt64]] = [:]
+    /// By `LeadNumber`: the pool of the latest decision, or the queue it came into last, and the position of that.
+    private var pools: [(pool: PoolNumber, position: UInt64)] = [(.none, 0)]
+    /// Leads that a step of a ladder gives to the manager, until somebody has them.
+    private(set) var toManager: Set<LeadNumber> = []
     /// By the position of an activation.
     private(set) var calendars: [UInt64: PolicyCalendars] = [:]
 
@@ -72,16 +77,17 @@ struct OperationsState {
 
     private mutating func foldLead(_ record: RecordView, _ type: EventType) throws {
         let position = record.position.rawValue
-        let event = try reader.leadEvent(record, type)
-        let known = router.lead(event.lead)
-        let before: Custody? = known == .none ? nil : router[known].state.custody
+        let (event, extras) = try reader.leadEvent(record, type)
+        let before = router.standing(of: event.lead)
         try router.apply(
             RouterEvent(position: position, instant: Instant(microseconds: record.instant), body: .lead(event)))
         let lead = router.lead(event.lead)
         setVersion(of: lead, record.version.rawValue)
         let custody = router[lead].state.custody
+        if let pool = extras.pool ?? event.queue { setPool(of: lead, router.pool(named: pool), position) }
+        if extras.isToManager { toManager.insert(lead) }
         switch type {
-        case .captured where before != nil: additions[lead, default: []].append(position)
+        case .captured where before.state != nil: additions[lead, default: []].append(position)
         case .enriched:
             additions[lead, default: []].append(position)
             if custody == .queue, !record.isBackfill { reroutes.append(Reroute(lead: lead, cause: position)) }
@@ -89,6 +95,23 @@ struct OperationsState {
         default: break
         }
         leases.settle(lead, custody)
+        if type != .escalated, before.holder != nil || custody != .owner { toManager.remove(lead) }
+        let body: ClockEvent.Body
+        if let entry = extras.entry {
+            body = .entry(event.lead, entry)
+        } else {
+            var change = LeadClockEvent(type, of: event.lead, from: before, to: router.standing(of: event.lead))
+            change.variant = event.variant
+            change.backfill = event.backfill
+            change.by = extras.by
+            change.isOutbound = extras.isOutbound
+            change.mode = extras.mode
+            body = .lead(change)
+        }
+        try clocks.apply(
+            ClockEvent(
+                position: position, instant: Instant(microseconds: record.instant),
+                recordedAt: Instant(microseconds: record.recordedAt), body: body))
     }
 
     private mutating func foldClaim(_ record: RecordView, _ lead: LeadNumber, _ event: LeadEvent) throws {
@@ -125,6 +148,18 @@ struct OperationsState {
         default: throw ReadingFault(position: position, reason: "\(type.name) happens to no member")
         }
         try router.apply(RouterEvent(position: position, instant: instant, body: body))
+        let clockBody: ClockEvent.Body?
+        switch type {
+        case .memberOnLeave: clockBody = .memberOnLeave(member: id, from: from ?? instant, until: until)
+        case .memberReturned: clockBody = .memberReturned(member: id)
+        default: clockBody = nil
+        }
+        if let clockBody {
+            try clocks.apply(
+                ClockEvent(
+                    position: position, instant: instant, recordedAt: Instant(microseconds: record.recordedAt),
+                    body: clockBody))
+        }
         let member = router.member(named: id)
         if type == .memberReturned { departures.removeAll { $0.member == member && $0.why == .leave } }
         if type == .memberOnLeave {
@@ -167,6 +202,14 @@ struct OperationsState {
                         ruleSet: rules, version: activated.version.position, from: activated.from,
                         environment: calendars.environment))))
         self.calendars[position] = calendars
+        try clocks.apply(
+            ClockEvent(
+                position: position, instant: Instant(microseconds: record.instant),
+                recordedAt: Instant(microseconds: record.recordedAt),
+                body: .activated(
+                    ClockPlan(
+                        rules, version: activated.version.position, from: activated.from, position: position,
+                        calendars: calendars.calendars, timeZoneVersion: calendars.zoneVersion))))
         if rules.reroutesWaiting { reroutesToCome.append((activated.from, position)) }
         guard let earlier, let plan = router.plan(at: activated.from) else { return }
         for member in earlier.members where plan.index(of: member) == nil {
@@ -192,10 +235,26 @@ struct OperationsState {
         versions[lead.index] = version
     }
 
-    /// Own decisions that were stored where they were foreseen: nothing of them has to be read.
-    mutating func stored(_ leads: [LeadNumber], upTo end: UInt64) {
-        for lead in leads { setVersion(of: lead, versions[lead.index] + 1) }
-        scanned = end
+    private mutating func setPool(of lead: LeadNumber, _ pool: PoolNumber, _ position: UInt64) {
+        while pools.count <= lead.index { pools.append((.none, 0)) }
+        pools[lead.index] = (pool, position)
+    }
+
+    /// An own decision that was stored, and is folded into the router's state already: nothing of it has to be read.
+    mutating func stored(_ entry: DecisionBatch.Entry, at position: UInt64, recordedAt: Instant) throws {
+        let (decision, lead) = (entry.decision, entry.lead)
+        setVersion(of: lead, versions[lead.index] + 1)
+        if let pool = decision.pool { setPool(of: lead, decision.plan.pools[Int(pool.rawValue)].number, position) }
+        toManager.remove(lead)
+        let type: EventType = decision.member == nil ? .queued : .assigned
+        // In a unit a lead may be decided twice: what it was and became is that of each decision.
+        var after = LeadStanding(holder: decision.member.map { router.id(of: $0) })
+        if case .next(let state) = Lifecycle.evolve(entry.before.state, type) { after.state = state }
+        var change = LeadClockEvent(type, of: decision.lead, from: entry.before, to: after)
+        if decision.member != nil { change.mode = entry.mode }
+        try clocks.apply(
+            ClockEvent(position: position, instant: decision.instant, recordedAt: recordedAt, body: .lead(change)))
+        scanned = position + 1
     }
 
     // MARK: Asking
@@ -208,12 +267,31 @@ struct OperationsState {
     func details(
         _ lead: LeadNumber, _ record: LeadRecord, _ plan: RoutingPlan, from log: EventLog
     ) throws -> LeadDetails {
-        let rules = plan.ruleSet
+        let (facts, id, capturedAt) = try facts(lead, record, plan.ruleSet, upTo: .max, from: log)
+        return LeadDetails(
+            id: id, facts: facts, due: due(record, capturedAt, facts, plan), isToManager: toManager.contains(lead))
+    }
+
+    /// What a clock is chosen by: the lead as it was after the event at `position`.
+    func background(
+        _ key: RoutingKey, _ plan: ClockPlan, upTo position: UInt64, from log: EventLog
+    ) throws -> LeadBackground {
+        let lead = router.lead(key)
+        let known = pools.indices.contains(lead.index) ? pools[lead.index] : (.none, 0)
+        let facts = try facts(lead, router[lead], plan.ruleSet, upTo: position, from: log).facts
+        let pool = known.pool != .none && known.position <= position ? router.id(of: known.pool) : nil
+        return LeadBackground(facts: facts, pool: pool)
+    }
+
+    /// The facts of a lead, its id, and when it was captured.
+    private func facts(
+        _ lead: LeadNumber, _ record: LeadRecord, _ rules: RuleSet, upTo end: UInt64, from log: EventLog
+    ) throws -> (facts: LeadFacts, id: String, capturedAt: Instant) {
         var facts = LeadFacts(customFieldCount: rules.customFields.count)
         var id = ""
         var capturedAt = Instant(microseconds: 0)
         let readsCustom = !rules.customFields.isEmpty
-        for position in [record.captured] + (additions[lead] ?? []) {
+        for position in [record.captured] + (additions[lead] ?? []) where position <= end {
             let isThere: Void? = try log.record(at: Position(rawValue: position)) { stored in
                 if position == record.captured {
                     id = String(decoding: stored.subject, as: UTF8.self)
@@ -234,7 +312,7 @@ struct OperationsState {
         }
         facts.set(.stage, .text(Array(record.state.stage.name.utf8)))
         facts.set(.cycle, .integer(Int64(record.state.cycle)))
-        return LeadDetails(id: id, facts: facts, due: due(record, capturedAt, facts, plan))
+        return (facts, id, capturedAt)
     }
 
     /// When the lead must have been answered first: by the pool's target, counted from its capture.

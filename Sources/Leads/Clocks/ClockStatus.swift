@@ -50,5 +50,13 @@ extension ClockBook {
         return lead.clocks[index].count(absences).instant(ofPercent: percent)
     }
 
+    /// When a paused clock will be due if it goes on at an instant. Nil as `ClockStatus.due` is.
+    package func due(ofResumed clock: ClockKind, _ lead: RoutingKey, at instant: Instant) -> Instant? {
+        guard let lead = self.lead(lead), let index = lead.live(clock) else { return nil }
+        var record = lead.clocks[index]
+        record.isResumed(at: instant)
+        return record.breachedAt ?? record.count(absences).due
+    }
+
     func lead(_ key: RoutingKey) -> LeadClocks? { slot(of: key).flatMap { slots[Int($0)].lead } }
 }

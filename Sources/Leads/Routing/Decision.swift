@@ -7,15 +7,19 @@ package struct RoutingRequest: Sendable {
     package var instant: Instant
     /// When it must be answered, for the queue's order; nil where no target says so.
     package var due: Instant?
+    /// A take-back that goes to the manager, however often the lead was taken back.
+    package var isToManager: Bool
 
     package init(
-        trigger: RoutingTrigger, leadID: String, facts: LeadFacts, instant: Instant, due: Instant? = nil
+        trigger: RoutingTrigger, leadID: String, facts: LeadFacts, instant: Instant, due: Instant? = nil,
+        isToManager: Bool = false
     ) {
         self.trigger = trigger
         self.leadID = leadID
         self.facts = facts
         self.instant = instant
         self.due = due
+        self.isToManager = isToManager
     }
 }
 

@@ -52,7 +52,7 @@ extension RouterState {
         case .takeBack:
             locate(request.facts, plan, &decision)
             asked.takenFrom = record.holder
-            if let manager = manager(after: record, request.trigger.lead, plan, decision.pool) {
+            if let manager = manager(after: record, request, plan, decision.pool) {
                 decision.outcome = .manager(manager)
                 return decision
             }
@@ -104,9 +104,12 @@ extension RouterState {
 
     /// After as many take-backs in this cycle as the pool allows: the pool's manager, or the last holder's own or their team's.
     private func manager(
-        after record: LeadRecord, _ lead: LeadNumber, _ plan: RoutingPlan, _ pool: PoolIndex?
+        after record: LeadRecord, _ request: RoutingRequest, _ plan: RoutingPlan, _ pool: PoolIndex?
     ) -> MemberNumber? {
-        guard let pool, earlierHolders(of: lead).count >= plan.ruleSet.pools[pool].hopsMax else { return nil }
+        guard let pool,
+            request.isToManager
+                || earlierHolders(of: request.trigger.lead).count >= plan.ruleSet.pools[pool].hopsMax
+        else { return nil }
         var manager = plan.ruleSet.pools[pool].manager
         if manager == nil, let index = plan.index(of: record.holder) {
             let holder = plan.ruleSet.members[index]

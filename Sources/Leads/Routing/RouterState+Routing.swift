@@ -6,11 +6,14 @@ package struct LeadDetails: Sendable {
     package var facts: LeadFacts
     /// When it must be answered, if a target says so.
     package var due: Instant?
+    /// A step of a ladder gives the lead to the manager.
+    package var isToManager: Bool
 
-    package init(id: String, facts: LeadFacts, due: Instant? = nil) {
+    package init(id: String, facts: LeadFacts, due: Instant? = nil, isToManager: Bool = false) {
         self.id = id
         self.facts = facts
         self.due = due
+        self.isToManager = isToManager
     }
 }
 
@@ -31,7 +34,8 @@ extension RouterState {
         guard let plan = plan(at: instant) else { return false }
         let lead = details(trigger.lead, leads[trigger.lead], plan)
         let request = RoutingRequest(
-            trigger: trigger, leadID: lead.id, facts: lead.facts, instant: instant, due: lead.due)
+            trigger: trigger, leadID: lead.id, facts: lead.facts, instant: instant, due: lead.due,
+            isToManager: lead.isToManager)
         var decision = decide(request, by: plan)
         // An owner's match takes no place in a pool, nor does a manager's.
         if let pool = decision.pool, leads[trigger.lead].state.custody != .queue,
