@@ -93,7 +93,7 @@ final class Service: RequestService, @unchecked Sendable {
             .queueHeartbeat, .queueTake, .queueRelease, .queuePeek, .queueRoute, .queueAssign, .memberPause,
             .memberResume, .memberLeave, .memberReturn, .memberList, .clockPause, .clockResume:
             reply.fail(ErrorReply(.internalError, "not yet"))
-        case .leadExplain: reply.fail(ErrorReply(.internalError, "not yet"))
+        case .leadExplain: queries.run(LeadExplain.self, request.params, reply: reply)
         case .reportResponse: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportLeaks: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportFairness: reply.fail(ErrorReply(.internalError, "not yet"))
