@@ -146,8 +146,7 @@ extension PolicyCommand {
 
     struct Rollback: LedgerCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Put an earlier version in force again, by another event.",
-            discussion: "Without a version, the one that was in force before.")
+            abstract: "Put an earlier version in force again, by another event.")
 
         @OptionGroup var common: CommonOptions
         @OptionGroup var choice: VersionChoice
@@ -161,7 +160,11 @@ extension PolicyCommand {
     struct VersionChoice: ParsableArguments {
         @Argument(help: "The policy's id.")
         var policy: String
-        @Argument(help: "The version, as `policy history` shows it; the daemon's choice unless given.")
+        @Argument(
+            help: """
+                The version, as `policy history` shows it; unless given, the newest to activate, the one in force before to \
+                roll back to.
+                """)
         var version: Int?
         @Option(help: "From which instant on (RFC 3339), not in the past; now unless given.")
         var at: String?
