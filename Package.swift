@@ -161,7 +161,9 @@ let package = Package(
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerTests",
-            dependencies: ["LeadLedger", "PolicyDocuments", "Leads", "Ledger", "JSON", "Schemas", "TestSupport"],
+            dependencies: [
+                "LeadLedger", "PolicyDocuments", "Projections", "Leads", "Ledger", "JSON", "Schemas", "TestSupport",
+            ],
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests",

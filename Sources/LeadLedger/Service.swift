@@ -96,7 +96,7 @@ final class Service: RequestService, @unchecked Sendable {
             .queueHeartbeat, .queueTake, .queueRelease, .queuePeek, .queueRoute, .queueAssign, .memberPause,
             .memberResume, .memberLeave, .memberReturn, .memberList, .clockPause, .clockResume:
             operations.receive(request, reply: reply)
-        case .leadExplain: reply.fail(ErrorReply(.internalError, "not yet"))
+        case .leadExplain: queries.run(LeadExplain.self, request.params, reply: reply)
         case .reportResponse: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportLeaks: reply.fail(ErrorReply(.internalError, "not yet"))
         case .reportFairness: reply.fail(ErrorReply(.internalError, "not yet"))

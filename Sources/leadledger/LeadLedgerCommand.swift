@@ -17,8 +17,9 @@ struct LeadLedgerCommand: ParsableCommand {
         version: version,
         subcommands: [
             AppendCommand.self, ImportCommand.self, SampleCommand.self, ShowCommand.self, HistoryCommand.self,
-            ReplayCommand.self, TailCommand.self, QueueCommand.self, ReportCommand.self, ProjectionCommand.self,
-            ConsumerCommand.self, PolicyCommand.self, StatusCommand.self, SchemaCommand.self,
+            ExplainCommand.self, ReplayCommand.self, TailCommand.self, QueueCommand.self, MemberCommand.self,
+            ClockCommand.self, PolicyCommand.self, ReportCommand.self, ProjectionCommand.self, ConsumerCommand.self,
+            StatusCommand.self, SchemaCommand.self,
         ])
 
     /// The version of the package; a test holds it to the daemon's.

@@ -52,7 +52,8 @@ import Testing
         "consumer status", "consumer status g --limit 5 --after 9",
         "consumer replay-parked g --position 3 --position 4",
         "consumer replay-parked g --limit 2", "consumer delete g", "policy check p.yaml",
-        "--json policy diff a.yaml b.yaml",
+        "--json policy diff a.yaml b.yaml", "policy publish p.yaml --activate --at 2026-01-01T00:00:00Z --note n",
+        "policy history", "policy show", "policy rollback sales", "member list", "explain L-1 --json",
     ])
     func `every verb takes its options`(_ line: String) throws {
         _ = try LeadLedgerCommand.parseAsRoot(line.split(separator: " ").map(String.init))

@@ -47,7 +47,7 @@ final class DecisionBatch {
         var decision = decision
         // All that lies before the unit was seen, and the decisions of this unit as if they lay there already.
         decision.basis = first
-        decision.unit = UInt32(entries.count)
+        decision.unit = entries.count
         let undo = router.undo(for: decision)
         let earlier = ofLead[lead, default: 0]
         let (kind, cause) = (decision.trigger.kind, decision.trigger.position)

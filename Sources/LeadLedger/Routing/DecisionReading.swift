@@ -14,8 +14,11 @@ extension DecisionRecord {
     /// The decision in the data of a `lead.assigned` or `lead.queued`; nil if it holds none, as where somebody assigned by hand.
     ///
     /// Everything it says fits the bounds of what the router writes: gains are of 0 to one turn, numbers are not negative, the
-    /// winner is among the eligible, and no candidate stands there twice.
-    package init?(data: JSONValue, leadID: String) throws(DecisionProblem) {
+    /// winner is among the eligible, no candidate stands there twice, and no last assignment is one that was not looked at.
+    ///
+    /// - Parameter position: of the event. What a candidate got in the decision's own unit was written by its place there, and
+    ///   becomes a position; without it such a place stays as it was written, which is enough for who reads only the turn.
+    package init?(data: JSONValue, leadID: String, at position: UInt64? = nil) throws(DecisionProblem) {
         guard let decision = data["decision"] else { return nil }
         guard decision.kind == .object else { throw DecisionProblem(place: "decision") }
         let at = try Reading.text(decision, "at", "decision.at")
@@ -33,6 +36,9 @@ extension DecisionRecord {
             seed: try Reading.text(decision, "seed", "decision.seed"), trigger: kind,
             triggerPosition: try Reading.natural(trigger, "position", "decision.trigger.position"),
             outcome: try Self.outcome(data, decision))
+        unit = Int(try Reading.optionalCount(decision, "unit", "decision.unit") ?? 0)
+        // The unit lies behind what was looked at, and before this event.
+        if let position, position < basis || position - basis < unit { throw DecisionProblem(place: "decision.unit") }
         for owner in try Reading.list(decision, "owners", "decision.owners") {
             owners.append(try Self.owner(owner))
         }
@@ -44,7 +50,11 @@ extension DecisionRecord {
         language = try Reading.optionalText(decision, "language", "decision.language")
         var seen: Set<String> = []
         for value in try Reading.list(decision, "candidates", "decision.candidates") {
-            let candidate = try Self.candidate(value)
+            var candidate = try Self.candidate(value)
+            if let last = candidate.last, last >= basis {
+                guard last - basis < unit else { throw DecisionProblem(place: "decision.candidates.last") }
+                if let position { candidate.last = position - UInt64(unit) + (last - basis) }
+            }
             guard seen.insert(candidate.member).inserted else {
                 throw DecisionProblem(place: "decision.candidates.member")
             }
@@ -128,7 +138,7 @@ extension DecisionRecord {
         return candidate
     }
 
-    private static func refusals(_ value: JSONValue, _ place: String) throws(DecisionProblem) -> [Refusal] {
+    fileprivate static func refusals(_ value: JSONValue, _ place: String) throws(DecisionProblem) -> [Refusal] {
         guard let text = try Reading.optionalText(value, "refused", place) else { return [] }
         var found: [Refusal] = []
         for part in text.split(separator: " ", omittingEmptySubsequences: false) {
@@ -136,6 +146,17 @@ extension DecisionRecord {
             found.append(refusal)
         }
         return found
+    }
+}
+
+extension AssignmentOverride {
+    /// What the data of a `lead.assigned` says of it; nil where the member was eligible.
+    package init?(data: JSONValue) throws(DecisionProblem) {
+        guard data["override"] != nil else { return nil }
+        let override = try Reading.object(data, "override", "override")
+        let refusals = try DecisionRecord.refusals(override, "override.refused")
+        guard !refusals.isEmpty else { throw DecisionProblem(place: "override.refused") }
+        self.init(refusals: refusals, reason: try Reading.text(override, "reason", "override.reason"))
     }
 }
 

@@ -17,6 +17,10 @@
 // A refused candidate has the codes of all reasons (`Refusals.code`), with the count and the cap, or the seconds left, behind a
 // colon. Under `"absence_ignored":true` the absent ones take part: `away` says h (out of hours), l (leave), p (paused). `won` is
 // [won, won or lost]; `last` the position of the last assignment in this pool, left out for never.
+//
+// Several decisions may be stored in one unit, each having looked at those before it. Such a one says by `"unit":3` how many events
+// of its unit lie before it, and a `last` of `basis` + i stands for the i-th event of the unit: it was written before the unit had a
+// place in the log. Reading turns it into that event's position.
 
 extension Decision {
     /// Appends the data of the event that this decision becomes. The ids are those of `state`.

@@ -32,8 +32,9 @@ package struct Decision: Sendable {
     package var plan: RoutingPlan
     /// The position of the state it saw: all before it was looked at, nothing from it on.
     package var basis: UInt64
-    /// How many events lie before it in its unit. What was decided by them it saw too, as if they lay at `basis` and after it.
-    package var unit: UInt32 = 0
+    /// How many events lie before this one in its unit: the decisions among them were looked at too, as if they stood at `basis`,
+    /// `basis` + 1 and so on. Where the unit will lie is not known before it is stored.
+    package var unit = 0
     package var instant: Instant
     package var due: Instant?
 

@@ -6,6 +6,8 @@ package struct DecisionRecord: Equatable, Sendable {
     package var policy: String
     package var version: UInt64
     package var basis: UInt64
+    /// How many events of its own unit, which lie right before it, were looked at besides those before `basis`.
+    package var unit = 0
     package var instant: Instant
     package var timeZoneVersion: String
     package var seed: String
@@ -139,7 +141,7 @@ package struct DecisionRecord: Equatable, Sendable {
 }
 
 extension DecisionRecord {
-    /// The decision as reading it back from the log will give it.
+    /// The decision as reading it back from the log will give it, if its unit comes to lie at `basis`.
     package init(_ decision: Decision, _ state: RouterState) {
         let rules = decision.plan.ruleSet
         let pool = decision.pool.map { rules.pools[$0].id }
@@ -154,6 +156,7 @@ extension DecisionRecord {
             leadID: decision.leadID, policy: rules.id, version: decision.plan.version, basis: decision.basis,
             instant: decision.instant, timeZoneVersion: decision.plan.environment.timeZoneVersion, seed: rules.seed,
             trigger: decision.trigger.kind, triggerPosition: decision.trigger.position, outcome: outcome)
+        unit = decision.unit
         owners = decision.owners.map {
             OwnerTry(
                 match: $0.match, member: state.id(of: $0.candidate.member), refusals: Self.refusals(of: $0.candidate))

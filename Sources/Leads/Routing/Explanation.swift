@@ -3,9 +3,17 @@
 
 extension DecisionRecord {
     /// The whole explanation, a line each. Turns are written with three decimals, rounded to the nearest.
-    package var explanation: [String] {
+    package var explanation: [String] { explanation(territories: nil) }
+
+    /// The same with the territories that were tried in vain, which the decision does not hold.
+    ///
+    /// - Parameter territories: the ids of the rule set's territories in their order, where it is at hand.
+    package func explanation(territories: [String]?) -> [String] {
         var lines = [headline]
         lines += owners.map(explain)
+        if let tried = territories.flatMap(tried), !tried.isEmpty {
+            lines.append("Territories that were tried first and are not true of it: \(Self.shortList(tried)).")
+        }
         lines += rules
         if !candidates.isEmpty {
             let eligible = candidates.filter(\.isEligible).count
@@ -15,10 +23,27 @@ extension DecisionRecord {
         }
         lines += steps
         lines.append(result)
+        let unit = unit == 0 ? "" : " and the \(unit) \(unit == 1 ? "event" : "events") before it in its unit"
         lines.append(
-            "Rule set \(policy) version \(version), state before position \(basis), time zones \(timeZoneVersion), seed \(seed)."
+            "Rule set \(policy) version \(version), state before position \(basis)\(unit), time zones \(timeZoneVersion), seed \(seed)."
         )
         return lines
+    }
+
+    /// Of all territories in their order, those before the one that decided: all of them where the catch-all did. Nil where
+    /// territories were not asked.
+    package func tried(of territories: [String]) -> [String]? {
+        guard pool != nil else { return nil }
+        guard let first = matched.first else { return trigger == .drain ? nil : territories }
+        return Array(territories.prefix { $0 != first })
+    }
+
+    /// A rule set may have hundreds, and a person reads a few.
+    private static let namesShown = 12
+
+    private static func shortList(_ names: [String]) -> String {
+        let shown = names.prefix(namesShown).joined(separator: ", ")
+        return names.count > namesShown ? "\(shown) and \(names.count - namesShown) more" : shown
     }
 
     private var headline: String {
@@ -43,7 +68,7 @@ extension DecisionRecord {
             }
         let start = "Tried \(owner.member), \(who): "
         guard !owner.refusals.isEmpty else { return start + "eligible." }
-        return start + "refused, " + list(owner.refusals) + counterfactual(owner.member, owner.refusals)
+        return start + "refused, " + list(owner.refusals) + change(for: owner.member, owner.refusals)
     }
 
     private var rules: [String] {
@@ -61,7 +86,7 @@ extension DecisionRecord {
     private func explain(_ candidate: Candidate) -> String {
         guard let weight = candidate.weight else {
             return "\(candidate.member): refused, \(list(candidate.refusals))"
-                + counterfactual(candidate.member, candidate.refusals)
+                + change(for: candidate.member, candidate.refusals)
         }
         var facts = ["weight \(weight)"]
         if let skill = candidate.skill { facts.append("preferred skills \(skill)") }
@@ -71,17 +96,17 @@ extension DecisionRecord {
         facts.append("owed \(Self.turns(candidate.owed)) + \(Self.turns(candidate.gain)) = \(Self.turns(after)) turns")
         if let last = candidate.last { facts.append("last one at position \(last)") }
         if !candidate.refusals.isEmpty { facts.append("though " + list(candidate.refusals).dropLast()) }
-        let fate = lostAt(candidate).map { "lost by \($0)" } ?? "chosen"
+        let fate = stepLost(by: candidate).map { "lost by \(Self.words($0))" } ?? "chosen"
         return "\(candidate.member): \(fate); \(facts.joined(separator: ", "))."
     }
 
-    /// The first step that did not keep the candidate; nil for the winner. Worked out from the stored numbers, as the path says
-    /// only how many were kept.
-    private func lostAt(_ candidate: Candidate) -> String? {
+    /// The first step that did not keep an eligible candidate; nil for the winner. Worked out from the stored numbers, as the path
+    /// says only how many were kept.
+    package func stepLost(by candidate: Candidate) -> Decision.Step? {
         if candidate.member == member { return nil }
         guard let winner = candidates.first(where: { $0.member == member }) else { return nil }
-        for step in path where !isEqual(candidate, winner, by: step.by) { return Self.words(step.by) }
-        return Self.words(.hash)
+        for step in path where !isEqual(candidate, winner, by: step.by) { return step.by }
+        return .hash
     }
 
     private func isEqual(_ left: Candidate, _ right: Candidate, by step: Decision.Step) -> Bool {
@@ -129,29 +154,16 @@ extension DecisionRecord {
     // MARK: Words
 
     private func list(_ refusals: [Refusal]) -> String {
-        refusals.map { refusal in
-            let numbers = "\(refusal.count ?? 0) of \(refusal.cap ?? 0)"
-            return switch refusal.reason {
-            case .inactive: "inactive"
-            case .notAMember: "not a member"
-            case .outOfHours: "out of hours"
-            case .leave: "on leave"
-            case .paused: "paused"
-            case .skill: "a required skill is missing"
-            case .language: "does not speak \(language ?? "the language")"
-            case .openCap: "open leads \(numbers)"
-            case .dailyCap: "leads today \(numbers)"
-            case .rollingCap: "leads in the window \(numbers)"
-            case .coolDown: "cooling down for \(refusal.count ?? 0) s"
-            case .conflict: "conflict"
-            default: "had it before"
-            }
-        }.joined(separator: ", ") + "."
+        refusals.map { $0.words(language: language) }.joined(separator: ", ") + "."
+    }
+
+    private func change(for member: String, _ refusals: [Refusal]) -> String {
+        counterfactual(for: member, refusals).map { " \($0)" } ?? ""
     }
 
     /// What would have made the member eligible, where just one reason stood in the way.
-    private func counterfactual(_ member: String, _ refusals: [Refusal]) -> String {
-        guard refusals.count == 1, let only = refusals.first else { return "" }
+    package func counterfactual(for member: String, _ refusals: [Refusal]) -> String? {
+        guard refusals.count == 1, let only = refusals.first else { return nil }
         let enough = (only.count ?? 0) + 1
         let change: String? =
             switch only.reason {
@@ -169,8 +181,7 @@ extension DecisionRecord {
             case .earlierHolder: "Had they not had it before"
             default: nil
             }
-        guard let change else { return "" }
-        return " \(change), \(member) would have been eligible."
+        return change.map { "\($0), \(member) would have been eligible." }
     }
 
     private static func words(_ step: Decision.Step) -> String {
@@ -191,5 +202,29 @@ extension DecisionRecord {
         let digits = String(rest)
         let sign = amount < 0 && thousandths > 0 ? "-" : ""
         return "\(sign)\(whole).\(String(repeating: "0", count: 3 - digits.count))\(digits)"
+    }
+}
+
+extension DecisionRecord.Refusal {
+    /// The reason as a person reads it: `open leads 12 of 12`.
+    ///
+    /// - Parameter language: the lead's.
+    package func words(language: String? = nil) -> String {
+        let numbers = "\(count ?? 0) of \(cap ?? 0)"
+        return switch reason {
+        case .inactive: "inactive"
+        case .notAMember: "not a member"
+        case .outOfHours: "out of hours"
+        case .leave: "on leave"
+        case .paused: "paused"
+        case .skill: "a required skill is missing"
+        case .language: "does not speak \(language ?? "the language")"
+        case .openCap: "open leads \(numbers)"
+        case .dailyCap: "leads today \(numbers)"
+        case .rollingCap: "leads in the window \(numbers)"
+        case .coolDown: "cooling down for \(count ?? 0) s"
+        case .conflict: "conflict"
+        default: "had it before"
+        }
     }
 }

@@ -6,8 +6,10 @@ import PolicyDocuments
 
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "policy", abstract: "Look at rule sets: who gets which lead, and by when.",
-        subcommands: [Check.self, Diff.self])
+        commandName: "policy", abstract: "Write rule sets and put them in force: who gets which lead, and by when.",
+        subcommands: [
+            Check.self, Diff.self, Publish.self, Approve.self, Activate.self, Rollback.self, History.self, Show.self,
+        ])
 
     struct Check: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -24,10 +26,10 @@ struct PolicyCommand: ParsableCommand {
         }
 
         func run(to output: Output) throws {
-            switch try readPolicy(file) {
+            switch try readPolicy(file).read {
             case .success(let document): write(document, to: output)
             case .failure(let refusal):
-                tell(refusal, of: file, isJSON: common.json, to: output)
+                tell(refusal.faults.map { RuleSetFault($0) }, of: file, isJSON: common.json, to: output)
                 throw ExitCode(65)
             }
         }
@@ -80,9 +82,10 @@ struct PolicyCommand: ParsableCommand {
         func run(to output: Output) throws {
             var documents: [PolicyDocument] = []
             for file in [old, new] {
-                switch try readPolicy(file) {
+                switch try readPolicy(file).read {
                 case .success(let document): documents.append(document)
-                case .failure(let refusal): tell(refusal, of: file, isJSON: common.json, to: output)
+                case .failure(let refusal):
+                    tell(refusal.faults.map { RuleSetFault($0) }, of: file, isJSON: common.json, to: output)
                 }
             }
             guard documents.count == 2 else { throw ExitCode(65) }
@@ -140,41 +143,8 @@ struct PolicyCommand: ParsableCommand {
     }
 }
 
-/// Faults are the data that was asked for, so they go to stdout; as JSON with `--json`.
-private func tell(_ refusal: PolicyRefusal, of file: String, isJSON: Bool, to output: Output) {
-    guard isJSON else {
-        for fault in refusal.faults {
-            let place = fault.pointer.isEmpty ? "" : "\(fault.pointer): "
-            output.line(printable("\(file):\(fault.line):\(fault.column): \(place)\(fault.reason)"))
-            for line in (fault.excerpt ?? "").split(separator: "\n") { output.line("    \(line)") }
-        }
-        let count = refusal.faults.count
-        output.line("\(printable(file)): \(count) \(count == 1 ? "thing is" : "things are") wrong")
-        return
-    }
-    output.line(
-        object {
-            $0.key("ok")
-            $0.bool(false)
-            $0.member("file", file)
-            $0.key("faults")
-            $0.beginArray()
-            for fault in refusal.faults {
-                $0.beginObject()
-                $0.member("code", fault.code.rawValue)
-                $0.member("pointer", fault.pointer)
-                $0.member("line", fault.line)
-                $0.member("column", fault.column)
-                $0.member("reason", fault.reason)
-                $0.member("excerpt", fault.excerpt)
-                $0.endObject()
-            }
-            $0.endArray()
-        })
-}
-
 /// Reads a rule set from a file, or from stdin for `-`. No more is read than shows that it is too long.
-private func readPolicy(_ path: String) throws(InputError) -> Result<PolicyDocument, PolicyRefusal> {
+func readPolicy(_ path: String) throws(InputError) -> (text: [UInt8], read: Result<PolicyDocument, PolicyRefusal>) {
     let zones = ZoneDirectory()
     guard zones.isPresent else {
         throw InputError(exitCode: 74, "no time zones in /usr/share/zoneinfo to check names with: install tzdata")
@@ -193,8 +163,8 @@ private func readPolicy(_ path: String) throws(InputError) -> Result<PolicyDocum
         bytes += chunk[..<got]
     }
     do throws(PolicyRefusal) {
-        return .success(try PolicyDocument(bytes, isKnownZone: zones.contains))
+        return (bytes, .success(try PolicyDocument(bytes, isKnownZone: zones.contains)))
     } catch {
-        return .failure(error)
+        return (bytes, .failure(error))
     }
 }

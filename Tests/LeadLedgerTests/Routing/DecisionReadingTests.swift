@@ -140,6 +140,54 @@ import Testing
         #expect(refused > 500)
     }
 
+    @Test func `a last assignment of the decision's own unit is read as the position that it has`() throws {
+        var state = try Self.state(Self.rules(["kim", "bo", "al"], strategies: [.rotation]))
+        var decision = try Self.decide(&state, 0)
+        decision.unit = 2
+        for index in decision.candidates.indices { decision.candidates[index].looked.insert(.last) }
+        // Positions are written one up: before what was looked at, the first event of the unit, the second one.
+        decision.candidates[0].last = decision.basis
+        decision.candidates[1].last = decision.basis + 1
+        decision.candidates[2].last = decision.basis + 2
+        let bytes = Self.data(decision, state)
+        #expect(String(decoding: bytes, as: UTF8.self).contains(#""basis":2,"unit":2,"at":"#))
+        try Self.expectValid(bytes, "lead.assigned")
+
+        var parser = JSONParser()
+        func read(_ bytes: [UInt8], at position: UInt64?) throws -> DecisionRecord? {
+            try parser.withDocument(bytes) { try DecisionRecord(data: $0, leadID: "L", at: position) }
+        }
+        // The unit lies at 40 and 41, the decision at 42.
+        let record = try #require(try read(bytes, at: 42))
+        #expect(record.unit == 2 && record.candidates.map(\.last) == [1, 40, 41])
+        #expect(try read(bytes, at: 4)?.candidates.map(\.last) == [1, 2, 3], "nothing came between")
+        #expect(try read(bytes, at: nil)?.candidates.map(\.last) == [1, 2, 3], "as it was written")
+        #expect(try read(bytes, at: nil) == DecisionRecord(decision, state).named("L"))
+        #expect(throws: DecisionProblem(place: "decision.unit")) { try read(bytes, at: 3) }
+        decision.candidates[2].last = decision.basis + 3
+        let beyond = Self.data(decision, state)
+        #expect(throws: DecisionProblem(place: "decision.candidates.last")) { try read(beyond, at: 42) }
+    }
+
+    @Test func `an override is read with its reasons, and a broken one is refused with its place`() throws {
+        var parser = JSONParser()
+        func read(_ data: String) throws -> AssignmentOverride? {
+            try parser.withDocument(data) { try AssignmentOverride(data: $0) }
+        }
+        #expect(try read(#"{"member":"kim"}"#) == nil)
+        #expect(
+            try read(#"{"member":"kim","override":{"refused":"leave open:3/2","reason":"asked for her"}}"#)
+                == AssignmentOverride(
+                    refusals: [.init(.leave), .init(.openCap, count: 3, cap: 2)], reason: "asked for her"))
+        for (data, place) in [
+            (#"{"override":7}"#, "override"), (#"{"override":{"reason":"r"}}"#, "override.refused"),
+            (#"{"override":{"refused":"dunno","reason":"r"}}"#, "override.refused"),
+            (#"{"override":{"refused":"leave"}}"#, "override.reason"),
+        ] {
+            #expect(throws: DecisionProblem(place: place)) { try read(data) }
+        }
+    }
+
     @Test func `a candidate takes at most 200 bytes, whatever it has to say`() throws {
         let id = String(repeating: "m", count: RoutingLimits.memberIDBytesMax)
         let state = try Self.state(Self.rules([id]))
@@ -210,6 +258,14 @@ import Testing
             #expect(text != good, "\(from) is not in \(good)")
             #expect(throws: DecisionProblem(place: place), "\(from) -> \(to)") { try Self.read(Array(text.utf8)) }
         }
+    }
+}
+
+extension DecisionRecord {
+    fileprivate func named(_ lead: String) -> DecisionRecord {
+        var record = self
+        record.leadID = lead
+        return record
     }
 }
 

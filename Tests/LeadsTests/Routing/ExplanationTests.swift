@@ -70,6 +70,48 @@ import Testing
             ])
     }
 
+    @Test func `territories that were tried in vain are named where they are known, a dozen at most`() {
+        var record = DecisionRecord(
+            leadID: "L", policy: "p", version: 1, basis: 2, instant: RoutingWorld.start, timeZoneVersion: "2025b",
+            seed: "s", trigger: .arrival, triggerPosition: 1,
+            outcome: .queued(queue: "q", reason: RoutingReasons.pullOnly, due: nil))
+        record.pool = "q"
+        record.matched = ["t3", "t5"]
+        let all = (1...20).map { "t\($0)" }
+        #expect(record.tried(of: all) == ["t1", "t2"])
+        #expect(
+            record.explanation(territories: all)[1...2] == [
+                "Territories that were tried first and are not true of it: t1, t2.",
+                "Territory t3 is the first that is true of it (true as well, but later: t5): pool q.",
+            ])
+        #expect(record.explanation[1] == record.explanation(territories: all)[2], "not known")
+        record.matched = ["t1"]
+        #expect(record.explanation(territories: all) == record.explanation, "none was tried before it")
+        record.matched = []
+        let names = all[..<12].joined(separator: ", ")
+        #expect(
+            record.explanation(territories: all)[1...2] == [
+                "Territories that were tried first and are not true of it: \(names) and 8 more.",
+                "No territory is true of it: catch-all pool q.",
+            ])
+        record.trigger = .drain
+        #expect(
+            record.tried(of: all) == nil && record.explanation(territories: all)[1] == "Waited in the queue of pool q.")
+        record.pool = nil
+        #expect(record.tried(of: all) == nil, "an owner was matched")
+    }
+
+    @Test func `what was looked at in the decision's own unit is said`() {
+        var record = DecisionRecord(
+            leadID: "L", policy: "p", version: 1, basis: 20, instant: RoutingWorld.start, timeZoneVersion: "2025b",
+            seed: "s", trigger: .byHand, triggerPosition: 1, outcome: .matched("kim"))
+        record.unit = 3
+        #expect(
+            record.explanation.last
+                == "Rule set p version 1, state before position 20 and the 3 events before it in its unit, time zones 2025b, seed s."
+        )
+    }
+
     @Test func `a single reason says what would have changed it, several do not`() {
         func text(_ refusals: [DecisionRecord.Refusal]) -> String {
             var record = DecisionRecord(

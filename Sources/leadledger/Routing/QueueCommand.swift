@@ -5,7 +5,10 @@ import JSON
 
 struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "queue", abstract: "Look at the leads that wait for somebody.", subcommands: [List.self])
+        commandName: "queue", abstract: "Look at the leads that wait for somebody, claim them, give them away.",
+        subcommands: [
+            List.self, Peek.self, Claim.self, Heartbeat.self, Take.self, Release.self, Route.self, Assign.self,
+        ])
 
     struct List: LedgerCommand {
         static let configuration = CommandConfiguration(
