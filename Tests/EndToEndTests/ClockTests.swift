@@ -112,11 +112,18 @@ import Testing
         let daemon = try place.serve()
         let client = try place.connect()
         try client.publish(
-            rules(
-                "  - { id: first, kind: first_response, within: 1s, measure: wall, ladder: "
-                    + "[{ at_percent: 100, do: reassign }, { at_percent: 150, do: manager }] }",
-                pool: "response_targets: [first], manager: vera",
-                members: ["ana", "bo", "vera"]))
+            RoutingPlace.rules(
+                members: [("ana", ""), ("bo", ""), ("vera", "")],
+                pools: [("all", ["ana", "bo"], "response_targets: [first], manager: vera")])
+                    + """
+                    response_targets:
+                      - id: first
+                        kind: first_response
+                        within: 1s
+                        measure: wall
+                        ladder: [{ at_percent: 100, do: reassign }, { at_percent: 150, do: manager }]
+
+                    """)
         try client.capture("L1")
         let assigned = try said(client, "L1", "lead.assigned", count: 3)
         #expect(assigned[2]["data"]["member"].string == "vera", "\(assigned)")
