@@ -175,7 +175,9 @@ let package = Package(
         // A log without a socket, for the tests that take its disk away.
         .executableTarget(
             name: "ledger-driver", dependencies: ["Ledger"], path: "Tests/LedgerDriver", swiftSettings: houseStyle),
-        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "JSON"], swiftSettings: houseStyle),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["TestSupport", "JSON", "Leads", "Ledger", "Projections"],
+            swiftSettings: houseStyle),
         .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ] + fuzzing,
     cxxLanguageStandard: .cxx17
