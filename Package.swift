@@ -164,7 +164,10 @@ let package = Package(
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests",
-            dependencies: ["leadledger-bench", "PolicyDocuments", "Leads", "Ledger", "LMDB", "JSON", "Schemas"],
+            dependencies: [
+                "leadledger-bench", "PolicyDocuments", "Leads", "Ledger", "LMDB", "JSON", "Schemas", "TestSupport",
+                arguments,
+            ],
             swiftSettings: houseStyle),
 
         // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.

@@ -19,7 +19,7 @@ struct RouteBenchmark: ParsableCommand {
     @OptionGroup var common: CommonOptions
     @Option(help: "Captures a second; may be given more than once.")
     var rate = [1_000, 10_000]
-    @Option(help: "Seconds that each rate is kept up.")
+    @Option(help: "Seconds that each rate is kept up; 0 leaves the rates out.")
     var seconds = 30
     @Option(help: "Seconds before them that are not measured: the daemon has just started.")
     var warmUp = 2
@@ -29,9 +29,9 @@ struct RouteBenchmark: ParsableCommand {
     var runs = 3
 
     func validate() throws {
-        guard !rate.isEmpty || backlog > 0 else { throw ValidationError("--rate or --backlog is needed") }
+        guard seconds > 0 || backlog > 0 else { throw ValidationError("--seconds or --backlog is needed") }
         guard rate.allSatisfy({ 1...1_000_000 ~= $0 }) else { throw ValidationError("--rate takes 1 to 1000000") }
-        guard 1...3_600 ~= seconds else { throw ValidationError("--seconds takes 1 to 3600") }
+        guard 0...3_600 ~= seconds else { throw ValidationError("--seconds takes 0 to 3600") }
         guard 0...600 ~= warmUp else { throw ValidationError("--warm-up takes 0 to 600") }
         guard rate.allSatisfy({ $0 * (seconds + warmUp) <= 100_000_000 }) else {
             throw ValidationError("a run takes at most 100000000 captures")
@@ -43,7 +43,8 @@ struct RouteBenchmark: ParsableCommand {
     func run() throws {
         Interruption.install()
         var report = RouteReport(
-            rates: rate.map { RateCase(rate: $0) }, backlog: backlog > 0 ? BacklogCase(captures: backlog) : nil,
+            rates: seconds > 0 ? rate.map { RateCase(rate: $0) } : [],
+            backlog: backlog > 0 ? BacklogCase(captures: backlog) : nil,
             seconds: seconds, runs: runs, decisionsTarget: Self.decisionsTarget)
         for number in 1...runs {
             for index in report.rates.indices {
