@@ -167,7 +167,10 @@ let package = Package(
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests",
-            dependencies: ["leadledger-bench", "Leads", "Ledger", "LMDB", "JSON", "Schemas"],
+            dependencies: [
+                "leadledger-bench", "PolicyDocuments", "Leads", "Ledger", "LMDB", "JSON", "Schemas", "TestSupport",
+                arguments,
+            ],
             swiftSettings: houseStyle),
 
         // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.
@@ -178,7 +181,9 @@ let package = Package(
         // A log without a socket, for the tests that take its disk away.
         .executableTarget(
             name: "ledger-driver", dependencies: ["Ledger"], path: "Tests/LedgerDriver", swiftSettings: houseStyle),
-        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport", "JSON"], swiftSettings: houseStyle),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["TestSupport", "JSON", "Leads", "Ledger", "Projections"],
+            swiftSettings: houseStyle),
         .testTarget(name: "CrashTests", dependencies: ["TestSupport", "JSON", "CLMDB"], swiftSettings: houseStyle),
     ] + fuzzing,
     cxxLanguageStandard: .cxx17

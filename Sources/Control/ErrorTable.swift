@@ -60,6 +60,7 @@ package enum ErrorName: String, CaseIterable, Sendable {
     case groupLimit = "group_limit"
     case staleToken = "stale_token"
     case notParked = "not_parked"
+    case groupBuiltIn = "group_built_in"
 
     // Rule sets, routing and clocks.
     case ruleSetRefused = "rule_set_refused"
@@ -232,6 +233,11 @@ extension ErrorName {
         case .notParked:
             ErrorEntry(
                 -32_054, 65, "`consumer.status` lists what is parked.")
+        case .groupBuiltIn:
+            ErrorEntry(
+                -32_055, 65,
+                "Every ledger has this group: claim from it. It is neither created nor deleted; take another name for one of your own."
+            )
         case .ruleSetRefused:
             ErrorEntry(
                 -32_060, 65,

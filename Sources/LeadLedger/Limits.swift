@@ -125,6 +125,10 @@ package enum Limits {
     /// Leases and parked events that `consumer.status` lists when the request names no limit.
     package static let consumerListed = 100
 
+    /// Events of a lead that are read to say who had it when its clock breached. By taste: most leads have a tenth of it, and it takes
+    /// about a millisecond.
+    package static let holderEventsMax = 1_000
+
     /// Bytes of a time zone's file: the longest of the 2025 database has 3,872.
     package static let timeZoneFileBytesMax = 64 << 10
 

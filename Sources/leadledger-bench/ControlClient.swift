@@ -9,6 +9,8 @@ final class ControlClient {
     private var inputStart = 0
     private var parser = JSONParser()
     private var lastID = 0
+    /// How often a request is sent again that is told to come again. By taste: a minute or so.
+    private static let triesMax = 600
 
     init(_ daemon: DaemonProcess) throws(BenchError) {
         self.daemon = daemon
@@ -27,12 +29,33 @@ final class ControlClient {
     ) throws(BenchError) -> R {
         lastID += 1
         try send(#"{"jsonrpc":"2.0","id":\#(lastID),"method":"\#(method)","params":\#(parameters)}"#)
-        return try withMessage { (root, _) throws(BenchError) in
-            guard root["id"]?.int64 == Int64(lastID), let result = root["result"] else {
-                throw BenchError("\(method): \(String(decoding: root.raw.prefix(600), as: UTF8.self))")
+        return try withMessage { (root, _) throws(BenchError) in try body(try result(in: root, of: method)) }
+    }
+
+    /// As `call`, and again for as long as the daemon says when to come again.
+    func callPatiently<R>(
+        _ method: String, _ parameters: String = "{}", _ body: (JSONValue) throws(BenchError) -> R
+    ) throws(BenchError) -> R {
+        for _ in 0..<Self.triesMax {
+            lastID += 1
+            try send(#"{"jsonrpc":"2.0","id":\#(lastID),"method":"\#(method)","params":\#(parameters)}"#)
+            let answered = try withMessage { (root, _) throws(BenchError) -> (result: R?, retryMilliseconds: Int) in
+                if let milliseconds = root["error"]?["data"]?["retry_after_ms"]?.int64 {
+                    return (nil, Int(max(1, min(milliseconds, 1_000))))
+                }
+                return (try body(try result(in: root, of: method)), 0)
             }
-            return try body(result)
+            if let result = answered.result { return result }
+            try pause(milliseconds: answered.retryMilliseconds)
         }
+        throw BenchError("\(method): told to come again \(Self.triesMax) times")
+    }
+
+    private func result(in root: JSONValue, of method: String) throws(BenchError) -> JSONValue {
+        guard root["id"]?.int64 == Int64(lastID), let result = root["result"] else {
+            throw BenchError("\(method): \(String(decoding: root.raw.prefix(600), as: UTF8.self))")
+        }
+        return result
     }
 
     /// Lends the next line, parsed, and tells how many bytes it took.

@@ -148,17 +148,22 @@ final class MemoryWatch {
     init(pid: pid_t) { self.pid = pid }
 
     func sampleIfDue(now: UInt64) throws(BenchError) {
-        guard now - lastSample >= Self.intervalNanoseconds else { return }
+        if now - lastSample >= Self.intervalNanoseconds { _ = try sample(now: now) }
+    }
+
+    /// - Returns: the bytes now; 0 of a process that is just ending.
+    func sample(now: UInt64) throws(BenchError) -> UInt64 {
         lastSample = now
         let text = try readText("/proc/\(pid)/status")
         // A process that is just ending has no memory, and no line about it.
-        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("RssAnon:") }) else { return }
+        guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("RssAnon:") }) else { return 0 }
         guard
             let kibibytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap({
                 UInt64($0)
             })
         else { throw BenchError("/proc/\(pid)/status is not as expected: \(line)") }
         peakBytes = max(peakBytes, kibibytes << 10)
+        return kibibytes << 10
     }
 
     func forget() { peakBytes = 0 }

@@ -13,7 +13,7 @@ struct LeadLedgerBench: ParsableCommand {
             + "for `compare`, which prints those it has and says which fell short.",
         subcommands: [
             CompareBenchmark.self, AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self, BareBenchmark.self,
-            PressureBenchmark.self,
+            PressureBenchmark.self, RouteBenchmark.self,
         ])
 }
 

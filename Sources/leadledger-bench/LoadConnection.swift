@@ -176,14 +176,14 @@ final class LoadConnection: LoadConnecting {
             let end = UnsafeRawPointer(newline) - UnsafeRawPointer(input)
             let line = UnsafeRawBufferPointer(start: input + start, count: end - start)
             start = end + 1
-            guard replied < sent else { throw BenchError("a line that nobody asked for: \(Self.excerpt(line))") }
+            guard replied < sent else { throw BenchError("a line that nobody asked for: \(ReplyLine.excerpt(line))") }
             let slot = replied % inFlightMax
             replied += 1
             histogram.record(nanoseconds: now - sentAt[slot])
-            if !isResult(line, of: ids[slot]) {
+            if !ReplyLine.isResult(line, of: ids[slot]) {
                 if try mustComeAgain(line, slot: slot, now: now) { continue }
                 errorCount += 1
-                if firstError == nil { firstError = Self.excerpt(line) }
+                if firstError == nil { firstError = ReplyLine.excerpt(line) }
             }
             answered += 1
         }
@@ -212,24 +212,5 @@ final class LoadConnection: LoadConnecting {
         refused += UnsafeRawBufferPointer(start: lines + slot * lineBytes, count: lineBytes)
         refusedIDs.append(ids[slot])
         return true
-    }
-
-    private static let head: StaticString = #"{"jsonrpc":"2.0","id":"#
-    private static let result: StaticString = #","result":"#
-
-    private func isResult(_ line: UnsafeRawBufferPointer, of request: UInt64) -> Bool {
-        let idStart = Self.head.utf8CodeUnitCount
-        let idEnd = idStart + EventTemplate.digits
-        guard let base = line.baseAddress, line.count > idEnd + Self.result.utf8CodeUnitCount,
-            memcmp(base, Self.head.utf8Start, idStart) == 0,
-            memcmp(base + idEnd, Self.result.utf8Start, Self.result.utf8CodeUnitCount) == 0
-        else { return false }
-        var id: UInt64 = 0
-        for index in idStart..<idEnd { id = id &* 10 &+ UInt64(line[index] &- UInt8(ascii: "0")) }
-        return id == request
-    }
-
-    private static func excerpt(_ line: UnsafeRawBufferPointer) -> String {
-        String(decoding: line.prefix(600), as: UTF8.self)
     }
 }

@@ -124,4 +124,19 @@ import Testing
             #expect(found == (isWeb, isNone, isNote), "\(text)")
         }
     }
+
+    @Test func `events of the past are taken, left out, or taken alone`() throws {
+        let live = SampleRecord(members: #""channel":"web""#)
+        var past = live
+        past.isBackfill = true
+        for (text, takesLive, takesPast) in [
+            ("{}", true, true), (#"{"backfill":false}"#, true, false), (#"{"backfill":true}"#, false, true),
+            (#"{"backfill":false,"types":["lead.noted"]}"#, false, false),
+            (#"{"backfill":true,"channels":["web"]}"#, false, true),
+        ] {
+            let filter = try filter(text)
+            #expect(try matches(filter, live) == takesLive, "\(text)")
+            #expect(try matches(filter, past) == takesPast, "\(text)")
+        }
+    }
 }

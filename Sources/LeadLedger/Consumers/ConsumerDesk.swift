@@ -44,13 +44,13 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
 
     /// What a unit was submitted for.
     private enum Purpose {
-        case create(HeldGroup, ConsumerCall)
+        case create(HeldGroup)
         case settle(HeldGroup, [ConsumerChange], ConsumerGroup.FloorChange?, Settled?)
         case delete(HeldGroup, named: String, ConsumerCall)
 
         var group: HeldGroup {
             switch self {
-            case .create(let group, _), .settle(let group, _, _, _), .delete(let group, _, _): group
+            case .create(let group), .settle(let group, _, _, _), .delete(let group, _, _): group
             }
         }
     }
@@ -128,10 +128,20 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         return group
     }
 
-    /// Runs `body` with the group as of now, and then sees what that makes possible.
+    /// Runs `body` with the group as of now, and then sees what that makes possible. The group that is built in is made first, where
+    /// this is the first request that names it.
+    ///
+    /// - Parameter owner: whose connection ends with what it asked for; nil where that makes no difference.
     private func with(
-        _ name: String, _ call: ConsumerCall, _ body: (HeldGroup, _ now: UInt64) throws(ErrorReply) -> Void
+        _ name: String, _ call: ConsumerCall, owner: UInt64? = nil,
+        _ body: @escaping (HeldGroup, _ now: UInt64) throws(ErrorReply) -> Void
     ) {
+        if name == NotificationGroup.name, isMissing(NotificationGroup.prefix) {
+            return makeNotifications(
+                HeldGroup.Creator(owner: owner) { [weak self] error in
+                    if let error { call.fail(error) } else { self?.with(name, call, owner: owner, body) }
+                })
+        }
         do throws(ErrorReply) {
             let group = try open(name)
             let now = MonotonicClock.nanoseconds()
@@ -141,7 +151,21 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         } catch { call.fail(error) }
     }
 
+    /// Whether a group is not there yet, or is only on its way to the disk.
+    private func isMissing(_ prefix: [UInt8]) -> Bool { groups[prefix].map { $0.phase == .creating } ?? true }
+
+    private func makeNotifications(_ creator: HeldGroup.Creator) {
+        if let group = groups[NotificationGroup.prefix] { return group.creators.append(creator) }
+        let definition = NotificationGroup.definition(from: log.end.rawValue, createdAt: clock())
+        do throws(QueryFault) { begin(definition, try definition.eventFilter(), creator) } catch {
+            creator.body(ErrorReply(error))
+        }
+    }
+
     func create(_ definition: ConsumerDefinition, filter: EventFilter, isAtHead: Bool, _ call: ConsumerCall) {
+        guard definition.name != NotificationGroup.name else {
+            return call.fail(ErrorReply(.groupBuiltIn, "a group of this name is built in", at: .params("/group")))
+        }
         let prefix = ConsumerRegisters.prefix(definition.name)
         let end = log.end.rawValue
         var definition = definition
@@ -162,25 +186,46 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             return call.fail(
                 ErrorReply(QueryFault(beyond: Position(rawValue: end), Position(rawValue: definition.from))))
         }
-        guard groups.count < Limits.consumerGroupsMax else {
+        guard groups.keys.count(where: { $0 != NotificationGroup.prefix }) < Limits.consumerGroupsMax else {
             return call.fail(
                 ErrorReply(.groupLimit, "a ledger has at most \(Limits.consumerGroupsMax) consumer groups"))
         }
+        begin(
+            definition, filter,
+            HeldGroup.Creator(owner: nil) { [weak self] error in
+                if let error { return call.fail(error) }
+                guard let self, let group = groups[prefix] else { return }
+                call.succeed { $0.consumerCreated(group, head: self.log.end.rawValue, isNew: true) }
+            })
+    }
+
+    /// Makes a group, which is there when `creator` is told so.
+    private func begin(_ definition: ConsumerDefinition, _ filter: EventFilter, _ creator: HeldGroup.Creator) {
+        let prefix = ConsumerRegisters.prefix(definition.name)
         let group = HeldGroup(
             definition, filter: filter, prefix: prefix, epoch: Self.newEpoch(&random), floor: definition.from,
             phase: .creating)
+        group.creators = [creator]
         groups[prefix] = group
         let unit = makeUnit()
         unit.write([
             ConsumerRegisters.write(definition, prefix), ConsumerRegisters.write(floor: definition.from, prefix),
         ])
-        guard submit(unit, .create(group, call)) else {
-            groups[prefix] = nil
-            return call.fail(.queueFull)
-        }
+        if !submit(unit, .create(group)) { created(group, .queueFull) }
+    }
+
+    private func created(_ group: HeldGroup, _ error: ErrorReply?) {
+        if error == nil { group.phase = .open } else { groups[group.prefix] = nil }
+        let creators = group.creators
+        group.creators = []
+        for creator in creators { creator.body(error) }
     }
 
     func delete(_ name: String, _ call: ConsumerCall) {
+        // Where it cannot be used, deleting mends it: it begins anew.
+        guard name != NotificationGroup.name || groups[NotificationGroup.prefix]?.fault != nil else {
+            return call.fail(ErrorReply(.groupBuiltIn, "the group is built in", at: .params("/group")))
+        }
         guard let group = groups[ConsumerRegisters.prefix(name)], group.phase == .open else {
             return call.fail(ErrorReply(.unknownGroup, "no consumer group is called \(name)", at: .params("/group")))
         }
@@ -243,7 +288,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     }
 
     func claim(_ claim: Claim) {
-        with(claim.group, claim.call) { group, now in
+        with(claim.group, claim.call, owner: claim.owner) { group, now in
             group.waiters.append(
                 HeldGroup.Waiter(
                     consumer: claim.consumer, owner: claim.owner, limit: claim.limit,
@@ -282,6 +327,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     ) {
         let (log, clock, progress, head) = (log, clock, group.machine.progress, log.end.rawValue)
         let call = waiter.call
+        let tellsWhom = group.prefix == NotificationGroup.prefix
         onReader { () throws -> [UInt8] in
             var writer = JSONWriter(reserving: 4_096)
             var encoder = CloudEventEncoder()
@@ -289,14 +335,16 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             try writer.consumerClaimed(deliveries, progress: progress, head: head) { writer, delivery in
                 writer.member("deadline", ConsumerTime.wall(delivery.deadline, now: now, wall: wall))
                 writer.key("event")
-                let isThere: Void? = try log.record(at: Position(rawValue: delivery.token.position)) {
-                    writer.cloudEvent($0, with: &encoder)
+                let read = try log.record(at: Position(rawValue: delivery.token.position)) { record -> Notice? in
+                    writer.cloudEvent(record, with: &encoder)
+                    return tellsWhom ? Notice(record) : nil
                 }
-                guard isThere != nil else {
+                guard let notice = read else {
                     throw LedgerError(
                         .corruption, "an event that was stored is not in the log",
                         position: Position(rawValue: delivery.token.position))
                 }
+                if tellsWhom { writer.notifications(notice, to: try notice?.recipients(from: log) ?? []) }
             }
             return writer.take()
         } then: { result in
@@ -318,7 +366,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         _ name: String, _ verdicts: [(token: LeaseToken, verdict: ConsumerVerdict)], with unit: AppendUnit?,
         expectedLeads: [String], _ call: ConsumerCall
     ) {
-        with(name, call) { group, now throws(ErrorReply) in
+        with(name, call) { [self] group, now throws(ErrorReply) in
             let changes: [ConsumerChange]
             do throws(StaleToken) { changes = try group.machine.begin(verdicts) } catch {
                 throw ErrorReply(error, epoch: group.machine.epoch)
@@ -335,7 +383,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     }
 
     func replay(_ name: String, _ positions: [UInt64]?, limit: Int, _ call: ConsumerCall) {
-        with(name, call) { group, now throws(ErrorReply) in
+        with(name, call) { [self] group, now throws(ErrorReply) in
             if let positions {
                 for (index, position) in positions.enumerated() where group.machine.parked[position] == nil {
                     throw ErrorReply(
@@ -358,7 +406,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     }
 
     func extend(_ name: String, _ tokens: [LeaseToken], leaseNanoseconds: UInt64?, _ call: ConsumerCall) {
-        with(name, call) { group, now throws(ErrorReply) in
+        with(name, call) { [self] group, now throws(ErrorReply) in
             do throws(StaleToken) {
                 let extended = try group.machine.extend(
                     tokens, lease: leaseNanoseconds ?? group.definition.leaseNanoseconds, now: now)
@@ -373,6 +421,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         let now = MonotonicClock.nanoseconds()
         for group in groups.values {
             group.waiters.removeAll { $0.owner == owner }
+            group.creators.removeAll { $0.owner == owner }
             group.machine.advance(to: now)
             group.machine.disconnect(owner, now: now)
             pump(group)
@@ -384,7 +433,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     /// Calls `body` when the group knows again what it knew before the start, and has looked for what it could deliver. Where it
     /// cannot be had, the call fails.
     func look(at name: String, _ call: ConsumerCall, _ body: @escaping (HeldGroup, _ now: UInt64) -> Void) {
-        with(name, call) { group, now in
+        with(name, call) { [self] group, now in
             guard wantsLook(group), mayFill(group), !isEnding else { return body(group, now) }
             if group.askedStatus.isEmpty { group.slicesForStatus = 0 }
             group.askedStatus.append { [weak self] error in
@@ -576,14 +625,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         case .unknown: error = .outcomeUnknown
         }
         switch purpose {
-        case .create(_, let call):
-            if let error {
-                groups[group.prefix] = nil
-                call.fail(error)
-            } else {
-                group.phase = .open
-                call.succeed { $0.consumerCreated(group, head: self.log.end.rawValue, isNew: true) }
-            }
+        case .create: created(group, error)
         case .delete(_, let name, let call):
             guard let error else { return deleted(group, name, call) }
             group.phase = .open
@@ -679,6 +721,14 @@ final class HeldGroup {
         var slices = 0
     }
 
+    /// Who waits until a group that is being created is there.
+    struct Creator {
+        /// Whose connection it is; nil where it does not matter when that ends.
+        var owner: UInt64?
+        /// Told why it could not be created, or nil.
+        var body: (ErrorReply?) -> Void
+    }
+
     let definition: ConsumerDefinition
     let filter: EventFilter
     let prefix: [UInt8]
@@ -686,6 +736,7 @@ final class HeldGroup {
     let fault: String?
     var machine: ConsumerGroup
     var phase: Phase
+    var creators: [Creator] = []
     var waiters = Deque<Waiter>()
     /// Who asked for the status, and waits until what was known before the start is known again.
     var askedStatus: [(ErrorReply?) -> Void] = []

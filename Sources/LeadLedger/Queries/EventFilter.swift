@@ -4,12 +4,13 @@ import Leads
 import Ledger
 
 // EventFilter: which events a reader wants. Each list that is given must have the event's own value among its entries; an empty
-// list matches nothing. Conditions are looked at in the order of what they cost, so that only an event that meets all others
-// has its data looked into.
+// list matches nothing; `backfill` must be the event's own. Conditions are looked at in the order of what they cost, so that only an
+// event that meets all others has its data looked into.
 
 struct EventFilter: Sendable {
     /// Bit by type code; nil where any type will do.
     private var types: SIMD4<UInt64>?
+    private var isBackfill: Bool?
     private var sources: TextSet?
     private var leads: TextSet?
     private var channels: Channels?
@@ -39,6 +40,7 @@ struct EventFilter: Sendable {
             }
             types = bits
         }
+        isBackfill = value["backfill"]?.boolean
         sources = value["sources"].map { TextSet($0.elements.map { Array($0.utf8) }) }
         leads = value["leads"].map { TextSet($0.elements.map { Array($0.utf8) }) }
         if let entries = value["channels"] {
@@ -57,6 +59,7 @@ struct EventFilter: Sendable {
 
     func matches(_ record: RecordView) -> Bool {
         if let types, types[Int(record.type >> 6)] >> UInt64(record.type & 63) & 1 == 0 { return false }
+        if let isBackfill, isBackfill != record.isBackfill { return false }
         if let sources, !sources.contains(record.source) { return false }
         if let leads, !leads.contains(record.subject) { return false }
         guard let channels else { return true }
