@@ -370,8 +370,8 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         // What told of free places is gone.
         nextTick = 0
         for entry in batch.entries.reversed() where entry.decision.trigger.kind == .reroute {
-            state.reroutes.insert(
-                OperationsState.Reroute(lead: entry.lead, cause: entry.decision.trigger.position), at: 0)
+            state.reroutes.prepend(
+                OperationsState.Reroute(lead: entry.lead, cause: entry.decision.trigger.position))
         }
     }
 
@@ -444,8 +444,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
 
     /// The next lead that is to be decided again and still waits where it did when that was asked.
     private func takeReroute(_ router: RouterState) -> OperationsState.Reroute? {
-        while let next = state.reroutes.first {
-            state.reroutes.removeFirst()
+        while let next = state.reroutes.popFirst() {
             let record = router[next.lead]
             let custody = record.state.custody
             if custody == .inbox || custody == .queue, record.heldSince < next.cause { return next }

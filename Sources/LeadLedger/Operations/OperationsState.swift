@@ -1,4 +1,5 @@
 import Control
+import DequeModule
 import JSON
 import Leads
 import Ledger
@@ -32,7 +33,7 @@ struct OperationsState {
     private(set) var calendars: [UInt64: PolicyCalendars] = [:]
 
     /// Leads that wait and are to be decided again, with the event that asks.
-    var reroutes: [Reroute] = []
+    var reroutes = Deque<Reroute>()
     /// Activations with `reroute_waiting` whose instant has not come.
     var reroutesToCome: [(from: Instant, position: UInt64)] = []
     /// Leaves that have begun or will, and members whom a rule set no longer knows: their leads go back.
@@ -319,8 +320,8 @@ struct OperationsState {
     private func due(_ record: LeadRecord, _ start: Instant, _ facts: LeadFacts, _ plan: RoutingPlan) -> Instant? {
         if let known = record.queueDue { return known }
         let rules = plan.ruleSet
+        guard let calendars = calendars[plan.position], calendars.hasFirstResponse else { return nil }
         let pool = rules.pool(for: facts)
-        guard let calendars = calendars[plan.position] else { return nil }
         for index in rules.pools[pool].responseTargets {
             let target = rules.responseTargets[index]
             guard target.kind == .firstResponse, target.condition?.holds(for: facts) ?? true else { continue }

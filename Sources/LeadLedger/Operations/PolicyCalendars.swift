@@ -5,6 +5,8 @@ struct PolicyCalendars: Sendable {
     /// By `CalendarIndex`.
     let calendars: [BusinessCalendar]
     let zoneVersion: String
+    /// Whether any lead has to be answered within a time.
+    let hasFirstResponse: Bool
 
     /// - Throws: `TimeZoneDatabaseError` where the machine has no such zone (any more), `BusinessCalendarProblem` for a calendar
     ///   that never opens, which a document that was read has not.
@@ -22,6 +24,7 @@ struct PolicyCalendars: Sendable {
             return try BusinessCalendar(
                 in: try zones.rules(of: spec.zone), open: intervals, holidays: spec.holidays)
         }
+        hasFirstResponse = rules.responseTargets.contains { $0.kind == .firstResponse }
         zoneVersion = try zones.version(forZones: rules.calendars.map(\.zone))
     }
 

@@ -44,6 +44,18 @@ package struct Condition: Sendable, Equatable {
 
     /// Whether it is true of a lead.
     package func holds(for facts: LeadFacts) -> Bool {
+        // A rule set asks hundreds of them for each lead: elements are lent and not retained.
+        instructions.withUnsafeBufferPointer { instructions in
+            literals.withUnsafeBufferPointer { literals in
+                facts.values.withUnsafeBufferPointer { Self.run(instructions, literals, $0) }
+            }
+        }
+    }
+
+    private static func run(
+        _ instructions: UnsafeBufferPointer<Instruction>, _ literals: UnsafeBufferPointer<FactValue>,
+        _ values: UnsafeBufferPointer<FactValue>
+    ) -> Bool {
         var result = false
         var at = 0
         while at < instructions.count {
@@ -55,18 +67,22 @@ package struct Condition: Sendable, Equatable {
             case .not: result.toggle()
             case .jumpIfFalse: if !result { at = Int(instruction.operand) }
             case .jumpIfTrue: if result { at = Int(instruction.operand) }
-            default: result = test(instruction, facts.values[Int(instruction.field)])
+            default: result = test(instruction, values[Int(instruction.field)], literals)
             }
         }
         return result
     }
 
     @inline(__always)
-    private func test(_ instruction: Instruction, _ value: FactValue) -> Bool {
+    private static func test(
+        _ instruction: Instruction, _ value: FactValue, _ literals: UnsafeBufferPointer<FactValue>
+    ) -> Bool {
         if case .absent = value { return false }
         let operand = Int(instruction.operand)
         switch instruction.code {
         case .present: return true
+        case .equal: return value.isEqual(to: literals[operand]) ?? false
+        case .notEqual: return value.isEqual(to: literals[operand]).map { !$0 } ?? false
         case .oneOf:
             for index in operand..<operand + Int(instruction.count) where value == literals[index] { return true }
             return false
@@ -83,8 +99,6 @@ package struct Condition: Sendable, Equatable {
         default:
             guard let order = value.order(against: literals[operand]) else { return false }
             switch instruction.code {
-            case .equal: return order == 0
-            case .notEqual: return order != 0
             case .less: return order < 0
             case .lessOrEqual: return order <= 0
             case .greater: return order > 0

@@ -69,6 +69,16 @@ extension ConditionTest {
 }
 
 extension FactValue {
+    /// Nil where one is of another type than the other.
+    func isEqual(to literal: FactValue) -> Bool? {
+        switch (self, literal) {
+        case (.integer(let a), .integer(let b)): a == b
+        case (.boolean(let a), .boolean(let b)): a == b
+        case (.text(let a), .text(let b)): a == b
+        default: nil
+        }
+    }
+
     /// Below 0, 0 or above 0; nil for values of unlike types, which no comparison is true of.
     func order(against literal: FactValue) -> Int? {
         switch (self, literal) {
