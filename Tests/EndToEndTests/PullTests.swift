@@ -117,6 +117,33 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `a lead that was pushed opens to claims when nobody answers for so long`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.publish(
+            RoutingPlace.rules(
+                members: [("ana", ""), ("bo", "")],
+                pools: [("all", ["ana", "bo"], "pull: { opens_at_percent: 50 }, response_targets: [first]")])
+                + "response_targets:\n  - { id: first, kind: first_response, within: 4s, measure: wall }\n")
+        try client.capture("L1")
+        let owner = try client.owner("L1")
+        let other = owner == "ana" ? "bo" : "ana"
+        #expect(try claim(client, other) == .null)
+        var lease = JSONTree.null
+        try Monotonic.wait(for: "the lead to open", milliseconds: 10_000) {
+            #expect(try claim(client, owner) == .null)
+            lease = try claim(client, other)
+            return lease != .null
+        }
+        #expect(lease["lead"].string == "L1" && lease["pool"].string == "all", "\(lease)")
+        let events = try client.history("L1", count: 5).filter { $0["source"].string == "urn:leadledger:queue" }
+        #expect(events.map { $0["type"].string } == ["lead.queued", "lead.claimed"], "\(events)")
+        #expect(events[0]["data"]["reason"].string == "opened_to_pull")
+        try client.ask("queue.take", #"{"token":"\#(lease["token"].string ?? "")"}"#)
+        #expect(try client.owner("L1") == other)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `who may not pick, who is not eligible, and what does not wait are told so`() throws {
         let daemon = try place.serve()
         let client = try place.connect()

@@ -29,6 +29,8 @@ struct OperationsState {
     private var pools: [(pool: PoolNumber, position: UInt64)] = [(.none, 0)]
     /// Leads that a step of a ladder gives to the manager, until somebody has them.
     private(set) var toManager: Set<LeadNumber> = []
+    /// Leads that a pool pushed which opens to claims when nobody answers: by the pool, until they are elsewhere.
+    private(set) var pushed: [PoolNumber: Set<LeadNumber>] = [:]
     /// By the position of an activation.
     private(set) var calendars: [UInt64: PolicyCalendars] = [:]
 
@@ -96,6 +98,9 @@ struct OperationsState {
         default: break
         }
         leases.settle(lead, custody)
+        if type == .assigned || custody != .owner {
+            setPushed(lead, by: type == .assigned ? extras.pool.map { router.pool(named: $0) } : nil)
+        }
         if type != .escalated, before.holder != nil || custody != .owner { toManager.remove(lead) }
         let body: ClockEvent.Body
         if let entry = extras.entry {
@@ -241,12 +246,22 @@ struct OperationsState {
         pools[lead.index] = (pool, position)
     }
 
+    private mutating func setPushed(_ lead: LeadNumber, by pool: PoolNumber?) {
+        for number in pushed.keys { pushed[number]?.remove(lead) }
+        guard let pool, let plan = router.plan(at: .latest), let index = plan.pool(numbered: pool),
+            plan.ruleSet.pools[index].pull?.opensAtPercent != nil
+        else { return }
+        pushed[pool, default: []].insert(lead)
+    }
+
     /// An own decision that was stored, and is folded into the router's state already: nothing of it has to be read.
     mutating func stored(_ entry: DecisionBatch.Entry, at position: UInt64, recordedAt: Instant) throws {
         let (decision, lead) = (entry.decision, entry.lead)
         setVersion(of: lead, versions[lead.index] + 1)
         if let pool = decision.pool { setPool(of: lead, decision.plan.pools[Int(pool.rawValue)].number, position) }
         toManager.remove(lead)
+        setPushed(
+            lead, by: decision.member == nil ? nil : decision.pool.map { decision.plan.pools[Int($0.rawValue)].number })
         let type: EventType = decision.member == nil ? .queued : .assigned
         // In a unit a lead may be decided twice: what it was and became is that of each decision.
         var after = LeadStanding(holder: decision.member.map { router.id(of: $0) })

@@ -153,9 +153,12 @@ extension DeskCommand {
             }
             var shown: [(entry: DueQueue.Entry, id: String)] = []
             let entries = cycle.entries(of: index, nil, plan)
+            let router = cycle.state.router
             for entry in entries where shown.count < limit {
-                if let number, try !cycle.eligibility(of: number, for: entry.lead, in: index, plan).isEligible {
-                    continue
+                if let number {
+                    // Nobody claims what they have.
+                    if router[entry.lead].holder == number { continue }
+                    if try !cycle.eligibility(of: number, for: entry.lead, in: index, plan).isEligible { continue }
                 }
                 shown.append((entry, try cycle.id(of: entry.lead)))
             }
@@ -172,6 +175,8 @@ extension DeskCommand {
                     writer.member("score", entry.score)
                     writer.member("pulls", entry.pulls)
                     writer.member("captured", entry.captured)
+                    let holder = router[entry.lead].holder
+                    writer.member("pushed_to", holder == .nobody ? nil : router.id(of: holder))
                     writer.endObject()
                 }
                 writer.endArray()
@@ -304,13 +309,35 @@ extension DeskCycle {
             pool: pool, plan: plan, pulls: pulls)
     }
 
-    /// What waits in a pool's queue, in the order in which it is claimed.
+    /// What waits in a pool's queue or has opened to claims, in the order in which it is claimed.
     fileprivate func entries(of pool: PoolIndex, _ order: PullOrder?, _ plan: RoutingPlan) -> [DueQueue.Entry] {
-        let entries = state.router.queue(of: plan.pools[Int(pool.rawValue)].number).inOrder
+        let number = plan.pools[Int(pool.rawValue)].number
+        var entries = state.router.queue(of: number).inOrder
+        let opened = (state.pushed[number] ?? []).filter { isOpened($0, pool, plan) }
+        if !opened.isEmpty {
+            for lead in opened {
+                let record = state.router[lead]
+                let due = state.clocks.instant(ofPercent: 100, of: .firstResponse, record.key)
+                entries.append(
+                    DueQueue.Entry(
+                        due: due?.microseconds ?? .max, score: 0, pulls: record.pulls, captured: record.captured,
+                        lead: lead))
+            }
+            entries.sort()
+        }
         switch order ?? plan.ruleSet.pools[pool].pull?.order ?? .due {
         case .due: return entries
         case .freshest: return entries.sorted { $0.captured > $1.captured }
         }
+    }
+
+    /// Whether a lead that was pushed has waited so long for its first answer that others may claim it.
+    private func isOpened(_ lead: LeadNumber, _ pool: PoolIndex, _ plan: RoutingPlan) -> Bool {
+        let record = state.router[lead]
+        guard record.state.custody == .owner, let percent = plan.ruleSet.pools[pool].pull?.opensAtPercent,
+            let instant = state.clocks.instant(ofPercent: percent, of: .firstResponse, record.key)
+        else { return false }
+        return instant <= now
     }
 
     /// The next lead of the pool that is asked for, or of all the member's, in their order.
@@ -336,6 +363,7 @@ extension DeskCycle {
                 // What another request of this round leases is gone.
                 let id = try id(of: entry.lead)
                 if touches("lead " + id) { continue }
+                if state.router[entry.lead].holder == member { continue }
                 looked += 1
                 if try eligibility(of: member, for: entry.lead, in: pool, plan).isEligible {
                     return ClaimedLead(lead: entry.lead, id: id, pool: pool, entry: entry, isPicked: false)
@@ -350,15 +378,21 @@ extension DeskCycle {
     ) throws(ErrorReply) -> ClaimedLead {
         let lead = try lead(id)
         let record = state.router[lead]
+        var pool: PoolIndex?
         switch record.state.custody {
         case .inbox, .queue: break
-        case .leased, .owner: throw held(lead)
+        case .leased: throw held(lead)
+        case .owner:
+            let opened = plan.ruleSet.pools.indices.map { PoolIndex($0) }.first {
+                state.pushed[plan.pools[Int($0.rawValue)].number]?.contains(lead) ?? false
+            }
+            guard let opened, isOpened(lead, opened, plan), record.holder != member else { throw held(lead) }
+            pool = opened
         case .nurture, .none:
             throw ErrorReply(
                 .notWaiting, "\(id) is in custody \(record.state.custody.name), stage \(record.state.stage.name)",
                 at: .params("/lead"))
         }
-        var pool: PoolIndex?
         if record.state.custody == .queue { pool = plan.pool(numbered: record.queue) }
         if let pool {
             guard plan.ruleSet.pools[pool].pull?.permitsPicking ?? false else {
@@ -387,7 +421,21 @@ extension DeskCycle {
         let until = now.advanced(byMicroseconds: seconds * Instant.microsecondsPerSecond)
         let token = LeaseToken128.make()
         let record = state.router[found.lead]
-        let queue = record.state.custody == .queue ? state.router.id(of: record.queue) : nil
+        var queue = record.state.custody == .queue ? state.router.id(of: record.queue) : nil
+        var events: [DaemonEvent] = []
+        if record.state.custody == .owner, let pool = found.pool {
+            // Out of its slow owner's hands, and leased, in one unit.
+            queue = plan.ruleSet.pools[pool].id
+            events.append(
+                DaemonEvent(
+                    .queued, of: found.id, by: .queue, id: "opened-\(state.version(of: found.lead).rawValue)",
+                    actor: actor
+                ) {
+                    $0.member("queue", queue)
+                    $0.member("reason", RoutingReasons.openedToPull)
+                    $0.member("due", state.clocks.instant(ofPercent: 100, of: .firstResponse, record.key))
+                })
+        }
         let version = state.version(of: found.lead)
         let event = DaemonEvent(
             .claimed, of: found.id, by: .queue, id: "claimed-\(version.rawValue)", actor: actor
@@ -398,8 +446,9 @@ extension DeskCycle {
             $0.member("queue", queue)
             if found.isPicked { $0.member("picked", true) }
         }
-        let unit = UnitPlan(events: [event], expected: [(StreamKey(.lead, found.id), .version(version))])
-        return .append(unit) { writer, receipt in
+        events.append(event)
+        let unit = UnitPlan(events: events, expected: [(StreamKey(.lead, found.id), .version(version))])
+        return .append(unit) { [queue] writer, receipt in
             writer.beginObject()
             writer.key("claim")
             writer.beginObject()

@@ -11,6 +11,14 @@ package struct DueQueue: Sendable {
         package var captured: UInt64
         package var lead: LeadNumber
 
+        package init(due: Int64, score: Int32, pulls: UInt16, captured: UInt64, lead: LeadNumber) {
+            self.due = due
+            self.score = score
+            self.pulls = pulls
+            self.captured = captured
+            self.lead = lead
+        }
+
         package static func < (left: Entry, right: Entry) -> Bool {
             if left.due != right.due { return left.due < right.due }
             if left.score != right.score { return left.score > right.score }

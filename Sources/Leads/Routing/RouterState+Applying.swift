@@ -312,6 +312,9 @@ package enum RoutingReasons {
     /// `lead.queued`: the pool does not push; its leads wait to be claimed.
     package static let pullOnly = "pull_only"
 
+    /// `lead.queued`: nobody answered for so long that the pool's members may claim it.
+    package static let openedToPull = "opened_to_pull"
+
     /// Whoever lost a lead for one of these did nothing, and may have it again.
     static let ofAbsence: Set<String> = [ownerOnLeave, ownerRemoved]
 }
