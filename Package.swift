@@ -13,7 +13,8 @@ let houseStyle: [SwiftSetting] = [
 ]
 
 // The modules of an event's path. `package` functions, `@inlinable` or not, are neither inlined nor specialised in another
-// module unless the compiler is told so; it then wants them built as if they were to evolve apart.
+// module unless the compiler is told so; it then wants them built as if they were to evolve apart. A function of theirs with several
+// constant arrays would be a trap: scripts/check-release says why, and looks for such.
 let eventPath =
     houseStyle + [
         .unsafeFlags(

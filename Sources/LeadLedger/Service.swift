@@ -107,7 +107,7 @@ final class Service: RequestService, @unchecked Sendable {
         case .status:
             let status = StatusQuery(
                 context: ledger.context, format: ledger.format, startedAt: ledger.startedAt,
-                connections: ledger.connections)
+                connections: ledger.connections, routing: { [desk = ledger.operations] in desk.status })
             let state = ConnectionState.of(request.connection)
             state.read(for: reply) {
                 reply.succeed { status.write(to: &$0) }

@@ -57,6 +57,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     private var listener: UInt64?
     private var timer: Scheduled<Void>?
     private var isEnding = false
+    private let shownStatus = Mutex(RoutingStatus())
     private let isWaking = Atomic<Bool>(false)
     private let isFolding = Atomic<Bool>(false)
     private let tokens = Atomic<UInt64>(0)
@@ -96,6 +97,18 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     }
 
     var now: Instant { Instant(microseconds: clock()) }
+
+    /// From any thread.
+    var status: RoutingStatus { shownStatus.withLock { $0 } }
+
+    private func show() {
+        let plan = state.router.plan(at: now)
+        let status = RoutingStatus(
+            state: fault != nil ? .standing : isCaughtUp ? .following : .reading, position: state.scanned,
+            policy: plan?.ruleSet.id, version: plan?.version, reason: fault, requests: commands.count,
+            inboxAlarms: state.inboxAlarms)
+        shownStatus.withLock { $0 = status }
+    }
 
     // MARK: The end
 
@@ -165,6 +178,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     /// Does all that can be done now.
     private func turn() {
         guard usage.isUsed, fault == nil, !isEnding, !round.isOut else { return }
+        defer { show() }
         do {
             // 1.
             guard try catchUp() else { return home.execute { self.turn() } }

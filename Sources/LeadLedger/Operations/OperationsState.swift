@@ -27,6 +27,8 @@ struct OperationsState {
     private var additions: [LeadNumber: [UInt64]] = [:]
     /// By `LeadNumber`: the pool of the latest decision, or the queue it came into last, and the position of that.
     private var pools: [(pool: PoolNumber, position: UInt64)] = [(.none, 0)]
+    /// How often a lead lay in the inbox for too long.
+    private(set) var inboxAlarms: UInt64 = 0
     /// Leads that a step of a ladder gives to the manager, until somebody has them.
     private(set) var toManager: Set<LeadNumber> = []
     /// Leads that a pool pushed which opens to claims when nobody answers: by the pool, until they are elsewhere.
@@ -89,6 +91,7 @@ struct OperationsState {
         let custody = router[lead].state.custody
         if let pool = extras.pool ?? event.queue { setPool(of: lead, router.pool(named: pool), position) }
         if extras.isToManager { toManager.insert(lead) }
+        if type == .inboxAlarmed { inboxAlarms += 1 }
         switch type {
         case .captured where before.state != nil: additions[lead, default: []].append(position)
         case .enriched:

@@ -11,6 +11,7 @@ struct StatusQuery {
     let format: LedgerFormat
     let startedAt: UInt64
     let connections: @Sendable () -> Int
+    let routing: @Sendable () -> RoutingStatus
 
     func write(to writer: inout JSONWriter) {
         let status = context.log.status
@@ -41,6 +42,8 @@ struct StatusQuery {
         writer.member("units", status.queueUnits)
         writer.member("bytes", status.queueBytes)
         writer.endObject()
+        writer.key("routing")
+        writer.routingStatus(routing())
         writer.member("connections", connections())
         writer.member("readers_in_use", status.readersInUse)
         writer.key("log")

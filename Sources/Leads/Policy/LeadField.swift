@@ -10,32 +10,34 @@ package enum LeadField: Int, CaseIterable, Sendable {
     /// Fields of every rule set. Those after them are the sender's own, `RuleSet.customFields`.
     package static let fixedCount = allCases.count
 
-    package var name: String { path.joined(separator: ".") }
+    package var name: String { staticName.description }
 
     /// Member names in the `data` of `lead.captured`; `stage` and `cycle` come from the lead's state.
-    package var path: [String] {
+    package var path: [String] { name.split(separator: ".").map(String.init) }
+
+    private var staticName: StaticString {
         switch self {
-        case .channel: ["channel"]
-        case .source: ["source"]
-        case .medium: ["medium"]
-        case .campaign: ["campaign"]
-        case .content: ["content"]
-        case .term: ["term"]
-        case .landingPage: ["landing_page"]
-        case .referrer: ["referrer"]
-        case .leadType: ["lead_type"]
-        case .product: ["product"]
-        case .country: ["country"]
-        case .region: ["region"]
-        case .language: ["language"]
-        case .companyName: ["company", "name"]
-        case .companyDomain: ["company", "domain"]
-        case .companySize: ["company", "size"]
-        case .companyIndustry: ["company", "industry"]
-        case .amount: ["amount"]
-        case .currency: ["currency"]
-        case .stage: ["stage"]
-        case .cycle: ["cycle"]
+        case .channel: "channel"
+        case .source: "source"
+        case .medium: "medium"
+        case .campaign: "campaign"
+        case .content: "content"
+        case .term: "term"
+        case .landingPage: "landing_page"
+        case .referrer: "referrer"
+        case .leadType: "lead_type"
+        case .product: "product"
+        case .country: "country"
+        case .region: "region"
+        case .language: "language"
+        case .companyName: "company.name"
+        case .companyDomain: "company.domain"
+        case .companySize: "company.size"
+        case .companyIndustry: "company.industry"
+        case .amount: "amount"
+        case .currency: "currency"
+        case .stage: "stage"
+        case .cycle: "cycle"
         }
     }
 
