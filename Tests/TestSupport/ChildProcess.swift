@@ -150,7 +150,9 @@ package enum Programs {
     /// A log that plays a script, without a socket.
     package static let ledgerDriver = path("ledger-driver")
 
+    /// Beside the tests; or, so that the programs are tested as they are shipped, in the directory that the variable names.
     private static func path(_ name: String) -> String {
+        if let other = getenv("LEADLEDGER_TEST_PROGRAMS") { return String(cString: other) + "/" + name }
         var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
         let count = buffer.withUnsafeMutableBytes {
             readlink("/proc/self/exe", $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
