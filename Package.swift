@@ -107,8 +107,8 @@ let package = Package(
         .target(
             name: "LeadLedger",
             dependencies: [
-                "Control", "Projections", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore, nioPosix, crypto,
-                collections, heap, logging, yams,
+                "Control", "Projections", "PolicyDocuments", "Leads", "Ledger", "LMDB", "JSON", "Schemas", nioCore,
+                nioPosix, crypto, collections, heap, logging, yams,
             ],
             swiftSettings: houseStyle),
         .target(name: "LeadLedgerClient", dependencies: ["Control", "JSON"], swiftSettings: houseStyle),
@@ -160,7 +160,10 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
         .testTarget(
-            name: "LeadLedgerTests", dependencies: ["LeadLedger", "Leads", "Ledger", "JSON", "Schemas", "TestSupport"],
+            name: "LeadLedgerTests",
+            dependencies: [
+                "LeadLedger", "Projections", "PolicyDocuments", "Leads", "Ledger", "JSON", "Schemas", "TestSupport",
+            ],
             swiftSettings: houseStyle),
         .testTarget(
             name: "LeadLedgerBenchTests",

@@ -130,4 +130,13 @@ package enum Limits {
 
     /// Bytes of a time zone's name: the longest of the 2025 database has 32.
     package static let timeZoneNameBytesMax = 64
+
+    /// Microseconds within which a lead should be answered: the five minutes of the report on response (SEMANTICS 6).
+    package static let answeredWithinMicroseconds: Int64 = 300 * 1_000_000
+
+    /// Leads that `report.leaks` lists behind each number when the request names no limit.
+    package static let leakedLeadsDefault = 10
+
+    /// Events of a member's stream that a report looks up at once. By taste.
+    static let memberEventsAtOnce = 1_000
 }

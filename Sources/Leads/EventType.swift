@@ -160,7 +160,8 @@ extension EventType {
     /// Whether the daemon knows this event today. The others have their code and their row in the lifecycle already.
     package var isSupported: Bool {
         switch self {
-        case .scored, .duplicateSuspected, .nurtureEnrolled, .nurtureStepped, .nurtureExited, .merged, .unmerged, .erased:
+        case .scored, .duplicateSuspected, .nurtureEnrolled, .nurtureStepped, .nurtureExited, .merged, .unmerged,
+            .erased:
             false
         default: true
         }

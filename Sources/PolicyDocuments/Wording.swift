@@ -5,7 +5,7 @@ import Leads
 /// Seconds of `90s`, `5m`, `1h30m`, `2d`: units from large to small, each at most once.
 ///
 /// - Returns: also whether it counts days, which have no fixed length in business time.
-func durationSeconds(_ text: String) -> (seconds: Int64, hasDays: Bool)? {
+package func durationSeconds(_ text: String) -> (seconds: Int64, hasDays: Bool)? {
     let units: [(letter: UInt8, seconds: Int64)] = [
         (UInt8(ascii: "d"), 86_400), (UInt8(ascii: "h"), 3_600), (UInt8(ascii: "m"), 60), (UInt8(ascii: "s"), 1),
     ]
