@@ -175,4 +175,13 @@ package enum Limits {
 
     /// Waiting leads that a claim looks at before it finds none: the first ones due may ask for what the member lacks.
     package static let claimScanMax = 1_000
+
+    /// Microseconds within which a lead should be answered: the five minutes of the report on response (SEMANTICS 6).
+    package static let answeredWithinMicroseconds: Int64 = 300 * 1_000_000
+
+    /// Leads that `report.leaks` lists behind each number when the request names no limit.
+    package static let leakedLeadsDefault = 10
+
+    /// Events of a member's stream that a report looks up at once. By taste.
+    static let memberEventsAtOnce = 1_000
 }

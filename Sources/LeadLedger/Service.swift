@@ -97,9 +97,9 @@ final class Service: RequestService, @unchecked Sendable {
             .memberResume, .memberLeave, .memberReturn, .memberList, .clockPause, .clockResume:
             operations.receive(request, reply: reply)
         case .leadExplain: queries.run(LeadExplain.self, request.params, reply: reply)
-        case .reportResponse: reply.fail(ErrorReply(.internalError, "not yet"))
-        case .reportLeaks: reply.fail(ErrorReply(.internalError, "not yet"))
-        case .reportFairness: reply.fail(ErrorReply(.internalError, "not yet"))
+        case .reportResponse: queries.run(ReportResponse.self, request.params, reply: reply)
+        case .reportLeaks: queries.run(ReportLeaks.self, request.params, reply: reply)
+        case .reportFairness: queries.run(ReportFairness.self, request.params, reply: reply)
         case .reportFunnel: queries.run(ReportFunnel.self, request.params, reply: reply)
         case .reportAttribution: queries.run(ReportAttribution.self, request.params, reply: reply)
         case .projectionList: queries.run(ProjectionList.self, request.params, reply: reply)

@@ -6,10 +6,11 @@ package import Ledger
 ///
 /// The events lie in the order of their leads' keys, each lead's in the order of the log: a model comes to each of its rows once,
 /// and goes through its tables in the order of the keys, which is several times cheaper than going through them as the log does.
-/// That changes no byte of a model, since no row depends on events of two leads.
+/// That changes no byte of a model, since no row depends on events of two leads. Events of pools, which are few, follow in the
+/// order of the log; what a model makes of them goes into rows that no lead's events change.
 ///
 /// Invariants:
-/// - V1: it has the events of leads at the positions `start..<end`, all of them, and no other.
+/// - V1: it has the events of leads and of pools at the positions `start..<end`, all of them, and no other.
 /// - V2: the event at `end` cannot be projected by any model if there is a `fault`.
 /// - V3: it holds no personal field (P3 of ``Projection``), and is not changed once it is made.
 final class EventBatch: Sendable {
@@ -20,16 +21,19 @@ final class EventBatch: Sendable {
     /// Why the event at `end` stops every model.
     let fault: BadEvent?
     private let events: [DecodedEvent]
+    private let poolEvents: [DecodedEvent]
     private let texts: [UInt8]
 
     fileprivate init(
-        start: UInt64, end: UInt64, recordBytes: Int, fault: BadEvent?, events: [DecodedEvent], texts: [UInt8]
+        start: UInt64, end: UInt64, recordBytes: Int, fault: BadEvent?, events: [DecodedEvent],
+        poolEvents: [DecodedEvent], texts: [UInt8]
     ) {
         self.start = start
         self.end = end
         self.recordBytes = recordBytes
         self.fault = fault
         self.events = events
+        self.poolEvents = poolEvents
         self.texts = texts
     }
 
@@ -41,23 +45,28 @@ final class EventBatch: Sendable {
     /// Lends the events at the positions `range`.
     func withEvents<R>(in range: Range<UInt64>, _ body: (EventRun) throws -> R) rethrows -> R {
         try events.withUnsafeBufferPointer { events in
-            try texts.withUnsafeBytes { texts in
-                try body(EventRun(events: events[...], texts: texts, range: range))
+            try poolEvents.withUnsafeBufferPointer { poolEvents in
+                try texts.withUnsafeBytes { texts in
+                    try body(EventRun(events: events[...], poolEvents: poolEvents, texts: texts, range: range))
+                }
             }
         }
     }
 }
 
-/// The events of a batch, lead by lead in the order of the leads' keys. Valid only while it is lent.
+/// The events of a batch, lead by lead in the order of the leads' keys, and those of pools apart. Valid only while it is lent.
 package struct EventRun: Sequence, IteratorProtocol {
     private var events: Slice<UnsafeBufferPointer<DecodedEvent>>
+    private let poolEvents: UnsafeBufferPointer<DecodedEvent>
     private let texts: UnsafeRawBufferPointer
     private let range: Range<UInt64>
 
     fileprivate init(
-        events: Slice<UnsafeBufferPointer<DecodedEvent>>, texts: UnsafeRawBufferPointer, range: Range<UInt64>
+        events: Slice<UnsafeBufferPointer<DecodedEvent>>, poolEvents: UnsafeBufferPointer<DecodedEvent>,
+        texts: UnsafeRawBufferPointer, range: Range<UInt64>
     ) {
         self.events = events
+        self.poolEvents = poolEvents
         self.texts = texts
         self.range = range
     }
@@ -74,6 +83,12 @@ package struct EventRun: Sequence, IteratorProtocol {
             if !group.isEmpty { return LeadEvents(key: first.lead, events: group, texts: texts) }
         }
         return nil
+    }
+
+    /// What happened to pools, in the order of the log.
+    package var pools: some Sequence<ProjectedEvent> {
+        let (texts, range) = (texts, range)
+        return poolEvents.lazy.filter { range.contains($0.position) }.map { ProjectedEvent($0, texts) }
     }
 }
 
@@ -106,7 +121,7 @@ package struct LeadEvents: Sequence {
     package func makeIterator() -> Iterator { Iterator(events, texts) }
 }
 
-/// An event of a lead, decoded as far as a read model needs it. Valid only while its batch is lent.
+/// An event of a lead or of a pool, decoded as far as a read model needs it. Valid only while its batch is lent.
 package struct ProjectedEvent {
     private let event: DecodedEvent
     private let texts: UnsafeRawBufferPointer
@@ -162,6 +177,33 @@ package struct ProjectedEvent {
         return event.currency
     }
 
+    /// What its data says of its clock.
+    ///
+    /// - Precondition: it is one of a clock.
+    func clock() throws(BadEvent) -> ClockFacts { try ClockFacts(stored: detail()) }
+
+    /// The turn that an assignment was in its pool's rotation; nil where it was none.
+    func turn() throws(BadEvent) -> KeptTurn? {
+        let detail = try detail()
+        return detail.isEmpty ? nil : KeptTurn(stored: detail)
+    }
+
+    /// The position of the decision that `pool.decision_voided` takes out.
+    func voidedDecision() throws(BadEvent) -> UInt64 {
+        try requireData()
+        guard event.flags.contains(.amount), event.amount >= 0 else { throw BadEvent("it names no decision") }
+        return UInt64(event.amount)
+    }
+
+    private func detail() throws(BadEvent) -> UnsafeRawBufferPointer {
+        try requireData()
+        var start = Int(event.textsStart) + Int(event.subjectBytes)
+        for text in 0..<DataText.allCases.count { start += Int(event.textBytes[text]) }
+        let detail = slice(start, Int(event.detailBytes))
+        if event.flags.contains(.badDetail) { throw BadEvent(detail.utf8String) }
+        return detail
+    }
+
     /// A model that asks for nothing in the data of an event goes on.
     private func requireData() throws(BadEvent) {
         guard event.flags.contains(.unreadable) else { return }
@@ -212,6 +254,8 @@ private struct DecodedEvent {
         static let amount = Flags(rawValue: 4)
         /// Its data is no JSON: text 0 says why.
         static let unreadable = Flags(rawValue: 8)
+        /// What it says beyond its texts cannot be: its detail says why.
+        static let badDetail = Flags(rawValue: 16)
     }
 
     var lead: StreamKey
@@ -221,7 +265,7 @@ private struct DecodedEvent {
     var amount: Int64 = 0
     /// Packed; 0 where it is none of ISO 4217.
     var currency: UInt32 = 0
-    /// Where its texts begin among those of the batch: the lead's id, then those of `DataText`, one after the other.
+    /// Where its texts begin among those of the batch: the lead's id, those of `DataText`, one after the other, then its detail.
     var textsStart: UInt32
     var subjectBytes: UInt8
     var type: EventType
@@ -229,6 +273,20 @@ private struct DecodedEvent {
     var flags: Flags
     /// A record, and so any text in it, is shorter than 60 KiB.
     var textBytes = InlineArray<9, UInt16>(repeating: 0)
+    /// What only few types have: `ClockFacts` of a clock's event, a `KeptTurn` of an assignment. Never longer than the record.
+    var detailBytes: UInt16 = 0
+}
+
+extension EventType {
+    /// Whether its data holds more than texts and an amount, and so is parsed for good.
+    fileprivate var hasDetail: Bool {
+        switch self {
+        case .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced,
+            .poolDecisionVoided:
+            true
+        default: false
+        }
+    }
 }
 
 /// Makes batches. It owns a parser and memory that is used again, so each thread has its own.
@@ -245,6 +303,7 @@ final class EventDecoder {
     /// - Throws: what the source throws. An event that no model can project is no error but the batch's `fault`.
     func decode(from start: UInt64, limit: Int, of source: any EventSource) throws -> EventBatch? {
         var events: [DecodedEvent] = []
+        var poolEvents: [DecodedEvent] = []
         var texts: [UInt8] = []
         events.reserveCapacity(limit)
         texts.reserveCapacity(textBytes)
@@ -254,9 +313,14 @@ final class EventDecoder {
             from: Position(rawValue: start), limit: limit, maxBytes: ProjectionLimits.batchBytesMax
         ) { record in
             recordBytes += record.whole.count
-            // The events of other streams are nobody's.
-            guard record.streamKind == LeadStreams.kind else { return true }
-            do throws(BadEvent) { try decode(record, &events, &texts) } catch {
+            do throws(BadEvent) {
+                switch record.streamKind {
+                case LeadStreams.kind: events.append(try decode(record, of: .lead, &texts))
+                case StreamKind.pool.rawValue: poolEvents.append(try decode(record, of: .pool, &texts))
+                // The events of other streams are nobody's.
+                default: break
+                }
+            } catch {
                 fault = error
                 return false
             }
@@ -267,14 +331,14 @@ final class EventDecoder {
         return EventBatch(
             // The event that stopped the reading was read.
             start: start, end: fault == nil ? end : end - 1, recordBytes: recordBytes, fault: fault,
-            events: sortedByLead(events), texts: texts)
+            events: sortedByLead(events), poolEvents: poolEvents, texts: texts)
     }
 
     /// - Throws: `BadEvent` for an event this program does not know: a later one wrote it.
     private func decode(
-        _ record: RecordView, _ events: inout [DecodedEvent], _ texts: inout [UInt8]
-    ) throws(BadEvent) {
-        guard let type = EventType(rawValue: record.type), type.isSupported else {
+        _ record: RecordView, of stream: StreamKind, _ texts: inout [UInt8]
+    ) throws(BadEvent) -> DecodedEvent {
+        guard let type = EventType(rawValue: record.type), type.isSupported, type.stream == stream else {
             throw BadEvent("no read model knows an event with type code \(record.type)")
         }
         guard let variant = EventVariant(rawValue: record.variant), variant.isValid(for: type) else {
@@ -287,8 +351,8 @@ final class EventDecoder {
             variant: variant, flags: record.isBackfill ? .backfill : [])
         texts.append(contentsOf: subject)
         let kept = DataText.kept(of: type)
-        if kept != 0 || type == .won { takeData(record.publicMembers, kept, into: &event, &texts) }
-        events.append(event)
+        if kept != 0 || type == .won || type.hasDetail { takeData(record.publicMembers, kept, into: &event, &texts) }
+        return event
     }
 
     /// Takes what is kept out of a member list, which is an object without its braces.
@@ -298,7 +362,14 @@ final class EventDecoder {
         do throws(JSONError) {
             // Nearly all are of the simple kind, for which a parser is a large machine.
             let found: KeptMembers
-            if let simple = KeptMembers(simple: members) { found = simple } else { found = try parse(members) }
+            var root: JSONValue?
+            if !event.type.hasDetail, let simple = KeptMembers(simple: members) {
+                found = simple
+            } else {
+                let parsed = try parse(members)
+                root = parsed
+                found = KeptMembers(parsed)
+            }
             if found.isOutbound { event.flags.insert(.outbound) }
             if let amount = found.amount {
                 event.amount = amount
@@ -311,6 +382,7 @@ final class EventDecoder {
                 event.textBytes[text] = UInt16(bytes.count)
                 texts.append(contentsOf: bytes)
             }
+            if let root { takeDetail(root, into: &event, &texts) }
         } catch {
             let reason = Array(error.description.utf8.prefix(1_000))
             event.flags.insert(.unreadable)
@@ -319,13 +391,33 @@ final class EventDecoder {
         }
     }
 
+    private func takeDetail(_ data: JSONValue, into event: inout DecodedEvent, _ texts: inout [UInt8]) {
+        let start = texts.count
+        do throws(BadEvent) {
+            switch event.type {
+            case .assigned: try KeptTurn.store(data, to: &texts)
+            case .poolDecisionVoided:
+                guard let decision = data["decision"]?.int64 else { throw BadEvent("it names no decision") }
+                event.amount = decision
+                event.flags.insert(.amount)
+            case _ where event.type.hasDetail: try ClockFacts.store(data, of: event.type, to: &texts)
+            default: break
+            }
+        } catch {
+            texts.removeSubrange(start...)
+            texts.append(contentsOf: error.reason.utf8.prefix(1_000))
+            event.flags.insert(.badDetail)
+        }
+        event.detailBytes = UInt16(texts.count - start)
+    }
+
     /// What it finds lies in the parser, until the next call.
-    private func parse(_ members: UnsafeRawBufferPointer) throws(JSONError) -> KeptMembers {
+    private func parse(_ members: UnsafeRawBufferPointer) throws(JSONError) -> JSONValue {
         document.removeAll(keepingCapacity: true)
         document.append(UInt8(ascii: "{"))
         document.append(contentsOf: members)
         document.append(UInt8(ascii: "}"))
-        return KeptMembers(try parser.parse(document))
+        return try parser.parse(document)
     }
 
     private func sortedByLead(_ events: [DecodedEvent]) -> [DecodedEvent] {

@@ -4,7 +4,8 @@ package import LMDB
 ///
 /// Invariants, which every projection keeps and the tests hold it to:
 /// - P1: the tables are a pure function of the events below the progress. So `apply` reads nothing but the events and its own
-///   tables: no clock, no random number, no setting, no other model. What it makes of one lead does not depend on others.
+///   tables: no clock, no random number, no setting, no other model. What it makes of one lead does not depend on others, nor on
+///   pools.
 /// - P2: how events are cut into transactions changes nothing.
 /// - P3: no personal field goes into a table. An event hands out its public members alone.
 /// - P4: keys are fixed-width and big-endian, at most 32 bytes; values begin with the version of their layout.
@@ -39,6 +40,7 @@ extension Projection {
 package enum ReadModels {
     package static let all: [any Projection.Type] = [
         LeadsProjection.self, QueueProjection.self, FunnelProjection.self, AttributionProjection.self,
+        ResponseProjection.self, FairnessProjection.self,
     ]
 
     package static func named(_ name: String) -> (any Projection.Type)? { all.first { $0.name == name } }

@@ -32,7 +32,7 @@ struct ThreadTimes {
         return readModels.contains(name) ? "read models" : "others"
     }
 
-    private static let readModels: Set = ["leads", "queue", "funnel", "attribution"]
+    private static let readModels: Set = ["leads", "queue", "funnel", "attribution", "response", "fairness"]
 
     /// The time since `earlier`.
     func since(_ earlier: ThreadTimes) -> ThreadTimes {

@@ -60,6 +60,86 @@ import Testing
                 """)
     }
 
+    @Test func `response shows both measures of each row, and counts apart what is no miss`() throws {
+        func measure(_ share: String, _ all: String) -> String {
+            """
+            {"within":{"answered":3,"of":4,"too_early":2,"share":\(share)},"answered_seconds":{"mean":345.500000,"p50":60.000000,"p90":900.000000,"p99":900.000000},"all_seconds":\(all)}
+            """
+        }
+        let wall = measure(
+            #"{"share":0.750000000,"lower":0.300641843,"upper":0.954413361}"#,
+            #"{"p50":300.000000,"p90":93784.000000,"p99":null}"#)
+        let business = measure("null", #"{"p50":null,"p90":null,"p99":null}"#)
+        let counts = #""clocks":6,"answered":4,"open":2,"stopped":0,"no_lead":1,"met":3,"late":1,"overdue":2"#
+        let answer = """
+            {"position":12,"head":14,"clock":"first_response","by":"channel","from":"2026-03-01T00:00:00Z","to":null,"zone":"UTC","as_of":"2026-03-03T00:00:00Z","within_seconds":300,\
+            "rows":[{"value":"web","label":"web",\(counts),"wall":\(wall),"business":\(business)}],"total":{"value":null,"label":null,\(counts),"wall":\(wall),"business":\(business)}}
+            """
+        #expect(
+            try text(answer, ReportCommand.Response.write) == """
+                channel  clocks  answered  open  stopped  time      in 5 min    95 % interval    p50      p90  p99   mean
+                -------  ------  --------  ----  -------  --------  --------  ---------------  -----  -------  ---  -----
+                web           6         4     2        0  wall        75.0 %  30.1 % - 95.4 %  5 min  1 d 2 h       5 min
+                                                          business                                                 5 min
+                -------  ------  --------  ----  -------  --------  --------  ---------------  -----  -------  ---  -----
+                all           6         4     2        0  wall        75.0 %  30.1 % - 95.4 %  5 min  1 d 2 h       5 min
+                                                          business                                                 5 min
+
+                1 answered late, 2 overdue; apart: 2 open for less than 5 min, 1 spam or duplicate
+                first_response, from 2026-03-01T00:00:00Z, as of 2026-03-03T00:00:00Z, position 12, 2 events behind the log
+
+                """)
+    }
+
+    @Test func `leaks show numbers, then the leads behind them`() throws {
+        let none = #"{"count":0,"leads":[]}"#
+        let never =
+            #"{"count":12,"leads":[{"lead":"L-1","captured_at":"2026-03-01T09:00:00Z","owner":null}]}"#
+        let due =
+            #"{"count":1,"leads":[{"lead":"L-2","captured_at":"2026-03-01T09:00:00Z","owner":"ann","due":"2026-03-01T09:05:00Z"}]}"#
+        let leaks =
+            #""never_assigned":\#(never),"never_attempted":\#(none),"never_contacted":\#(none),"mql_never_accepted":\#(none),"due_unanswered":\#(due)"#
+        let answer = """
+            {"position":9,"head":9,"by":"none","from":null,"to":null,"zone":"UTC","as_of":"2026-03-02T00:00:00Z","rows":[],"total":{"value":null,"label":null,"leads":40,\(leaks)}}
+            """
+        #expect(
+            try text(answer, ReportCommand.Leaks.write) == """
+                leads  never assigned  never attempted  never contacted  mql never accepted  due unanswered
+                -----  --------------  ---------------  ---------------  ------------------  --------------
+                   40              12                0                0                   0               1
+
+                leak            lead  captured              owner  due
+                --------------  ----  --------------------  -----  --------------------
+                never assigned  L-1   2026-03-01T09:00:00Z
+                due unanswered  L-2   2026-03-01T09:00:00Z  ann    2026-03-01T09:05:00Z
+
+                leads, as of 2026-03-02T00:00:00Z, position 9
+
+                """)
+    }
+
+    @Test func `fairness shows each pool's members, its index and what was voided`() throws {
+        let answer = """
+            {"position":9,"head":9,"from":"2026-03-01T00:00:00Z","to":null,"zone":"UTC","pool":null,"pools":[\
+            {"pool":"apac","decisions":2,"voided":0,"jain":1.000000000,"members":[{"member":"cy","decisions":2,"entitled":2.000000000,"received":2,"lag":0.000000000}]},\
+            {"pool":"emea","decisions":3,"voided":1,"jain":null,"members":[{"member":"ann","decisions":3,"entitled":1.500500000,"received":3,"lag":-1.499500000},{"member":"bo","decisions":3,"entitled":1.499499999,"received":0,"lag":1.499499999}]}]}
+            """
+        #expect(
+            try text(answer, ReportCommand.Fairness.write) == """
+                pool  member  decisions  entitled  received     lag  voided   Jain
+                ----  ------  ---------  --------  --------  ------  ------  -----
+                apac  cy              2     2.000         2   0.000
+                apac  all             2                   2               0  1.000
+                ----  ------  ---------  --------  --------  ------  ------  -----
+                emea  ann             3     1.501         3  -1.500
+                emea  bo              3     1.499         0   1.499
+                emea  all             3                   3               1
+
+                decisions, from 2026-03-01T00:00:00Z, position 9
+
+                """)
+    }
+
     @Test func `a group shows why it does not move, what is out and what is parked`() throws {
         let answer = """
             {"group":"router","epoch":7,"from":0,"filter":{"types":["lead.won"]},"max_attempts":5,"lease_ms":30000,"progress":17,"head":40,"lag":23,\

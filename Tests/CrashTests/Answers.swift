@@ -1,7 +1,7 @@
 import TestSupport
 
 extension LineClient {
-    static var modelNames: [String] { ["leads", "queue", "funnel", "attribution"] }
+    static var modelNames: [String] { ["leads", "queue", "funnel", "attribution", "response", "fairness"] }
 
     /// Waits until every read model has all events below `head`.
     func waitForModels(at head: Int) throws {
@@ -20,6 +20,9 @@ extension LineClient {
             ("report.funnel", #"{"by":"channel"}"#),
             ("report.funnel", #"{"by":"channel","mode":"flow"}"#),
             ("report.attribution", #"{"by":"channel","models":["first","last","linear"]}"#),
+            ("report.response", #"{"by":"hour",\(instant)}"#),
+            ("report.leaks", #"{"by":"channel",\(instant)}"#),
+            ("report.fairness", #"{"to":"2100-01-01T00:00:00Z"}"#),
         ]
         questions += leads.map { ("lead.get", #"{"lead":"\#($0)"}"#) }
         var answers: [String: JSONTree] = [:]

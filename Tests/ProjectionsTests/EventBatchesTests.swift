@@ -45,6 +45,12 @@ import Testing
                     }
                     #expect(last != nil, "a lead without events was handed out")
                 }
+                var last: UInt64?
+                for event in run.pools {
+                    #expect(event.type == .poolDecisionVoided && last.map { $0 < event.position } ?? true)
+                    last = event.position
+                    positions.append(event.position)
+                }
             }
             #expect(positions.sorted() == Array(range))
             #expect(zip(keys, keys.dropFirst()).allSatisfy { $0 < $1 })

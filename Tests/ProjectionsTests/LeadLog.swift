@@ -18,8 +18,9 @@ final class Folder: Sendable {
     deinit { try? DurableFiles.removeDirectory(path) }
 }
 
-/// An event, as the tests write it.
+/// An event of a lead, or of a pool, as the tests write it.
 struct LeadEvent: Sendable {
+    /// Its lead's id, or its pool's.
     var lead: String
     var type: EventType
     /// Seconds since 2026-01-01T00:00:00Z.
@@ -31,6 +32,13 @@ struct LeadEvent: Sendable {
 
     static let epoch: Int64 = 1_767_225_600_000_000
     var microseconds: Int64 { Self.epoch + at * 1_000_000 }
+}
+
+/// The instant as events write it.
+func text(_ seconds: Int64) -> String {
+    var bytes: [UInt8] = []
+    instant(seconds).append(to: &bytes)
+    return String(decoding: bytes, as: UTF8.self)
 }
 
 func instant(_ seconds: Int64) -> Instant { Instant(microseconds: LeadEvent.epoch + seconds * 1_000_000) }
@@ -88,7 +96,7 @@ final class LeadLog {
                                 EventDraft(
                                     type: event.type.rawValue, schemaVersion: 1, variant: event.variant.rawValue,
                                     isBackfill: event.isBackfill, occurredAt: event.microseconds,
-                                    streamKind: LeadStreams.kind, actor: 1, subject: subject, source: source,
+                                    streamKind: event.type.stream.rawValue, actor: 1, subject: subject, source: source,
                                     eventID: id))
                             if !data.isEmpty { unit.addPublicMember(data) }
                             try unit.endEvent()
@@ -257,25 +265,48 @@ struct Seeded: RandomNumberGenerator {
     }
 }
 
-/// Random events over a few leads, out of order in time, with wins, revisions, un-wins and new cycles. Each can happen to its lead.
+/// Random events over a few leads, out of order in time, with wins, revisions, un-wins and new cycles, clocks, decisions, and pools
+/// that take decisions back. Each can happen to its lead.
 struct RandomEvents {
     var generator: Seeded
     private var states: [String: LeadState] = [:]
     private let leads: Int
+    private let types: [EventType]
+    /// The kinds of clocks that were started.
+    private var clocks: [String: Set<ResponseClockKind>] = [:]
+    /// Where the next event lies in a log that has no others.
+    private var position: UInt64 = 0
+    private var decisions: [UInt64] = []
 
-    init(seed: UInt64, leads: Int) {
+    /// - Parameter types: those that are drawn from; without those of clocks there are no decisions either.
+    init(seed: UInt64, leads: Int, types: [EventType] = RandomEvents.types) {
         generator = Seeded(seed)
         self.leads = leads
+        self.types = types
     }
 
+    private var hasRouting: Bool { types.contains(.clockStarted) }
+
     private static let channels = ["organic search", "paid search", "", "unknown", "caf\u{e9} \u{1F600}"]
-    private static let types = EventType.allCases.filter(\.isSupported)
+    static let types = EventType.allCases.filter { $0.isSupported && $0.stream == .lead }
+    /// Those that there were before leads were routed.
+    static let withoutRouting: [EventType] = [
+        .captured, .touched, .enriched, .noted, .marketingQualified, .offered, .accepted, .rejected, .queued, .assigned,
+        .released, .contactAttempted, .contacted, .qualified, .opportunityOpened, .won, .wonRevised, .lost,
+        .disqualified, .recycled, .reopened,
+    ]
 
     mutating func next(_ count: Int) -> [LeadEvent] {
         var events: [LeadEvent] = []
         while events.count < count {
+            if let voided = voided() {
+                events.append(voided)
+                position += 1
+                continue
+            }
             let lead = "L-\(Int.random(in: 0..<leads, using: &generator))"
-            let type = states[lead] == nil ? .captured : Self.types.randomElement(using: &generator)!
+            let type = states[lead] == nil ? .captured : types.randomElement(using: &generator)!
+            if type.name.hasPrefix("lead.clock_"), type != .clockStarted, clocks[lead] == nil { continue }
             let variant = EventVariant.all(of: type).randomElement(using: &generator)!
             let isBackfill = Int.random(in: 0..<4, using: &generator) == 0
             guard case .next(let state) = Lifecycle.evolve(states[lead], type, variant, backfill: isBackfill) else {
@@ -285,13 +316,24 @@ struct RandomEvents {
             events.append(
                 LeadEvent(
                     lead: lead, type: type, at: Int64.random(in: 0..<10_000_000, using: &generator),
-                    data: data(of: type, variant),
+                    data: data(of: type, variant, lead),
                     variant: variant, isBackfill: isBackfill))
+            position += 1
         }
         return events
     }
 
-    private mutating func data(of type: EventType, _ variant: EventVariant) -> String {
+    /// Now and then a pool takes a decision back, once or twice.
+    private mutating func voided() -> LeadEvent? {
+        guard hasRouting, !decisions.isEmpty, Int.random(in: 0..<60, using: &generator) == 0 else { return nil }
+        let decision = decisions.randomElement(using: &generator)!
+        return LeadEvent(
+            lead: "p\(decision % 2)", type: .poolDecisionVoided,
+            at: Int64.random(in: 0..<10_000_000, using: &generator),
+            data: #""decision":\(decision),"reason":"spam""#)
+    }
+
+    private mutating func data(of type: EventType, _ variant: EventVariant, _ lead: String) -> String {
         let channel = Self.channels.randomElement(using: &generator)!
         let number = Int.random(in: 0..<3, using: &generator)
         switch type {
@@ -301,6 +343,7 @@ struct RandomEvents {
         case .touched:
             return #""channel":"\#(channel)","kind":"click","direction":"\#(number == 0 ? "outbound" : "inbound")""#
         case .queued: return #""queue":"q\#(number)""#
+        case .assigned where hasRouting && Bool.random(using: &generator): return decision(number)
         case .assigned: return #""member":"m\#(number)""#
         case .contactAttempted, .contacted:
             return #""by":"m\#(number)","medium":"call","automatic":\#(variant == .automatic)"#
@@ -309,10 +352,58 @@ struct RandomEvents {
                 #""amount":\#(Int.random(in: 0..<1_000_000, using: &generator)),"currency":"\#(number == 0 ? "EUR" : "BRL")""#
         case .wonRevised:
             return #""amount":\#(Int.random(in: 0..<1_000_000, using: &generator)),"reason":"r\#(number)""#
+        case .disqualified where hasRouting:
+            return #""reason":"\#(["spam", "duplicate", "no_budget"][number])""#
+        case .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced:
+            return clock(type, lead)
+        case .claimed: return #""member":"m\#(number)","token_hash":"\#(channel)","until":"\#(text(7))""#
+        case .leaseEnded: return #""how":"expired","member":"m\#(number)""#
         case .lost, .disqualified, .released, .rejected: return #""by":"m","reason":"r\#(number)""#
         case .recycled: return #""reason":"r\#(number)","to":"\#(variant == .toNurture ? "nurture" : "inbox")""#
         case .reopened: return #""kind":"\#(variant.word)""#
         default: return ""
         }
+    }
+
+    /// An assignment of one of the two pools, won by one of those who were eligible; some are matches and no turns.
+    private mutating func decision(_ number: Int) -> String {
+        decisions.append(position)
+        let mode = ["push", "push", "push", "pull", "match"].randomElement(using: &generator)!
+        let weights = (0..<3).map { _ in Int64.random(in: 1...5, using: &generator) }
+        let members = [number, (number + 1) % 3].map { member in
+            let gain = (weights[member] << 32) / (weights[number] + weights[(number + 1) % 3])
+            return #"{"member":"m\#(member)","weight":\#(weights[member]),"gain":\#(gain),"owed":0}"#
+        }
+        return """
+            "member":"m\(number)","mode":"\(mode)","decision":{"policy":"p","version":1,"pool":"p\(number % 2)",\
+            "candidates":[\(members.joined(separator: ",")),{"member":"m9","refused":"off"}]}
+            """
+    }
+
+    private mutating func clock(_ type: EventType, _ lead: String) -> String {
+        let kind: ResponseClockKind
+        if type == .clockStarted {
+            // Most are of one kind, so that reports have something to count.
+            let other = ResponseClockKind.allCases.randomElement(using: &generator)!
+            kind = Bool.random(using: &generator) ? .firstResponse : other
+            clocks[lead, default: []].insert(kind)
+        } else {
+            kind = clocks[lead]!.sorted { $0.rawValue < $1.rawValue }.randomElement(using: &generator)!
+        }
+        var members = [#""clock":"\#(kind.name)""#]
+        func span() -> Int64 { Int64.random(in: 0..<600, using: &generator) * 1_000_000 }
+        let at = text(Int64.random(in: 0..<10_000_000, using: &generator))
+        if [.clockStarted, .clockMet, .clockStopped].contains(type) { members.append(#""at":"\#(at)""#) }
+        if type == .clockBreached || type != .clockPaused && Bool.random(using: &generator) {
+            members.append(#""due":"\#(text(Int64.random(in: 0..<10_000_000, using: &generator)))""#)
+        }
+        if type != .clockStarted { members.append(#""elapsed":{"wall":\#(span()),"business":\#(span())}"#) }
+        if type == .clockStarted || type == .clockReplaced {
+            let isWall = Bool.random(using: &generator)
+            members.append(#""version":\#(isWall ? 3 : 4),"measure":"\#(isWall ? "wall" : "business")""#)
+            if !isWall { members.append(#""calendar":"office""#) }
+        }
+        if type == .clockMet, Bool.random(using: &generator) { members.append(#""late":true"#) }
+        return members.joined(separator: ",")
     }
 }

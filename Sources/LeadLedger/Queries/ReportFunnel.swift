@@ -91,24 +91,7 @@ extension JSONWriter {
         member("won", row.won)
         member("lost", row.lost)
         member("disqualified", row.disqualified)
-        key("win_share")
-        if let share = row.winShare, let billionths = share.billionths, let interval = share.wilson95 {
-            beginObject()
-            key("share")
-            raw(decimal(billionths))
-            key("lower")
-            raw(decimal(interval.lowerBillionths))
-            key("upper")
-            raw(decimal(interval.upperBillionths))
-            endObject()
-        } else {
-            null()
-        }
+        member("win_share", row.winShare)
         endObject()
-    }
-
-    /// 10^-9 as a number with nine decimals.
-    private func decimal(_ billionths: Int64) -> [UInt8] {
-        Array(DecimalText.string(Int128(billionths), fractionDigits: 9, .fixed).utf8)
     }
 }

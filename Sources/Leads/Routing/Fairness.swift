@@ -12,6 +12,8 @@ package struct Fairness: Equatable, Sendable {
         /// Decisions won.
         package var received = 0
 
+        package init(member: String) { self.member = member }
+
         /// entitled - received, in 2^-32 of a turn: positive for who is owed.
         package var lag: Int128 { entitled - Int128(received) << 32 }
     }
@@ -20,6 +22,11 @@ package struct Fairness: Equatable, Sendable {
     private var shares: [String: Share] = [:]
 
     package init() {}
+
+    /// From sums that were made elsewhere, one for each member; of two for one, the first counts.
+    package init(_ shares: some Sequence<Share>) {
+        self.shares = Dictionary(shares.lazy.map { ($0.member, $0) }, uniquingKeysWith: { first, _ in first })
+    }
 
     /// Adds one that was not voided. One without a turn (an owner match, a manager, a queue) entitles nobody.
     package mutating func add(_ turn: NamedTurn) {

@@ -74,6 +74,25 @@ func percentText(_ share: JSONValue?) -> String {
     return DecimalText.string(tenths, fractionDigits: 1, .fixed) + " %"
 }
 
+/// A number with so many decimals, rounded half away from zero. The daemon gives nine; empty for null.
+func decimalText(_ value: JSONValue?, fractionDigits: Int) -> String {
+    guard let value, value.kind == .number,
+        let units = exactUnits(String(decoding: value.raw, as: UTF8.self), fractionDigits: 9)
+    else { return "" }
+    let step = (fractionDigits..<9).reduce(Int128(1)) { step, _ in step * 10 }
+    let rounded = (abs(units) + step / 2) / step
+    return DecimalText.string(units < 0 ? -rounded : rounded, fractionDigits: fractionDigits, .fixed)
+}
+
+/// Seconds with decimals as a span; empty for null.
+func spanText(_ seconds: JSONValue?) -> String {
+    guard let seconds, seconds.kind == .number,
+        let microseconds = exactUnits(String(decoding: seconds.raw, as: UTF8.self), fractionDigits: 6),
+        let whole = Int64(exactly: microseconds / 1_000_000)
+    else { return "" }
+    return ageText(seconds: whole)
+}
+
 /// A time span a person can judge: `3 d 4 h`, `2 h 5 min`, `40 s`.
 func ageText(seconds: Int64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60)

@@ -6,7 +6,7 @@ import Leads
 struct ReportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "report", abstract: "Compute a report from the log's read models.",
-        subcommands: [Funnel.self, Attribution.self])
+        subcommands: [Funnel.self, Attribution.self, Response.self, Leaks.self, Fairness.self])
 
     struct Funnel: LedgerCommand {
         static let configuration = CommandConfiguration(
@@ -162,7 +162,7 @@ struct ReportCommand: ParsableCommand {
 }
 
 /// `, 2018-01-01T00:00:00Z up to 2018-02-01T00:00:00Z` as far as there are bounds.
-private func periodText(_ result: JSONValue) -> String {
+func periodText(_ result: JSONValue) -> String {
     let (from, to) = (result["from"].shown, result["to"].shown)
     var text = ""
     if !from.isEmpty { text += ", from \(from)" }
