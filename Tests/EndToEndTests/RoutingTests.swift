@@ -88,9 +88,11 @@ import Testing
         for lead in 0..<next {
             guard try client.refusal("lead.history", #"{"lead":"L\#(lead)"}"#) == nil else { continue }
             captured += 1
+            // On a machine that is busy the inbox alarm may be among them.
+            let owner = try client.owner("L\(lead)")
             let events = try client.history("L\(lead)", count: 2)
-            #expect(events.count == 2, "\(events)")
-            owners[events[1]["data"]["member"].string ?? "", default: 0] += 1
+            #expect(events.count { $0["type"].string == "lead.assigned" } == 1, "\(events)")
+            owners[owner, default: 0] += 1
         }
         #expect(captured >= 100)
         #expect(abs((owners["ana"] ?? 0) - (owners["bo"] ?? 0)) <= 1, "\(owners)")

@@ -142,6 +142,9 @@ final class LeadLog {
     }
 }
 
+/// A read model that did not come where it was waited for.
+struct NeverCame: Error { var what: String }
+
 extension ProjectionConfiguration {
     static var test: ProjectionConfiguration {
         var configuration = ProjectionConfiguration()
@@ -210,7 +213,13 @@ final class Models {
                 isThere.store(true, ordering: .releasing)
                 doorbell.ring()
             }
-            while !isThere.load(ordering: .acquiring) { doorbell.wait(nanoseconds: 50_000_000) }
+            var left = 200
+            while !isThere.load(ordering: .acquiring) {
+                doorbell.wait(nanoseconds: 50_000_000)
+                left -= 1
+                // One that stopped never comes: better a failure than a wait without an end.
+                if left == 0 { throw NeverCame(what: "\(model.name) did not come to \(position): \(set.status)") }
+            }
         }
     }
 

@@ -200,8 +200,7 @@ struct OperationsState {
         _ activated: PolicyBook.Activated, at record: RecordView, from log: EventLog, _ zones: TimeZoneDatabase
     ) throws {
         let position = record.position.rawValue
-        let another = EventReader()
-        let (rules, calendars) = try Self.rules(of: activated.version, from: log, zones, another)
+        let (rules, calendars) = try Self.rules(of: activated.version, from: log, zones)
         let earlier = router.plan(at: .latest)
         try router.apply(
             RouterEvent(
@@ -229,11 +228,15 @@ struct OperationsState {
 
     /// Reads a version's text from the log, and from it the rule set.
     static func rules(
-        of version: PolicyBook.Version, from log: EventLog, _ zones: TimeZoneDatabase, _ reader: EventReader
+        of version: PolicyBook.Version, from log: EventLog, _ zones: TimeZoneDatabase
     ) throws -> (RuleSet, PolicyCalendars) {
-        let text = try log.text(of: version, reader)
+        guard let published = try PublishedText(version: Position(rawValue: version.position), in: log) else {
+            throw ReadingFault(position: version.position, reason: "no rule set was published there")
+        }
         let document: PolicyDocument
-        do throws(PolicyRefusal) { document = try PolicyDocument(text, isKnownZone: { zones.isKnown($0) }) } catch {
+        do throws(PolicyRefusal) {
+            document = try PolicyDocument(published.text, isKnownZone: { zones.isKnown($0) })
+        } catch {
             throw ReadingFault(position: version.position, reason: "this program refuses its text: \(error)")
         }
         return (document.ruleSet, try PolicyCalendars(document.ruleSet, zones))

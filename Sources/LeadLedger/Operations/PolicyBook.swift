@@ -2,7 +2,6 @@ import Control
 import JSON
 import Leads
 import Ledger
-import PolicyDocuments
 
 // PolicyBook: which rule sets there are: every version that was published, who approved it, and from when on it was in force. A fold
 // over the policies' streams. Texts stay in the log and are read when they are needed.
@@ -126,34 +125,6 @@ struct PolicyBook {
             policies[index].versions[version].activations.append(activation)
             policies[index].inForce.append((named, activation))
             return Activated(policy: id, version: policies[index].versions[version], from: activation.from)
-        }
-    }
-}
-
-extension EventLog {
-    /// The text of a version, put together from its parts, which lie just before it.
-    func text(of version: PolicyBook.Version, _ reader: EventReader) throws -> [UInt8] {
-        var parts: [(index: Int, text: [UInt8])] = []
-        for position in version.position - UInt64(version.parts)..<version.position {
-            let part = try record(at: Position(rawValue: position)) { record in
-                guard record.type == EventType.policyPart.rawValue else {
-                    throw ReadingFault(position: position, reason: "no policy.part lies where one should")
-                }
-                return try reader.withData(of: record) { data in
-                    guard let index = data["index"]?.int64, let text = data["text"] else {
-                        throw ReadingFault(position: position, reason: "policy.part has no text")
-                    }
-                    return (index: Int(clamping: index), text: Array(text.utf8))
-                }
-            }
-            guard let part else { throw ReadingFault(position: position, reason: "the log does not reach so far") }
-            parts.append(part)
-        }
-        do throws(PolicyParts.Fault) {
-            return try PolicyParts.join(parts, count: version.parts, digest: version.digest)
-        } catch {
-            throw ReadingFault(
-                position: version.position, reason: "its parts are not the text that was published: \(error)")
         }
     }
 }

@@ -135,9 +135,10 @@ extension DeskCommand {
             guard let id = id ?? inForce?.policy.id ?? book.policies.last?.id else { throw .noRuleSet }
             let wanted = version ?? book[id]?.version(inForceAt: cycle.now)
             let (_, known) = try cycle.version(wanted, of: id)
-            let reader = EventReader()
             let text: [UInt8]
-            do { text = try cycle.log.text(of: known, reader) } catch { throw ErrorReply(.corrupted, "\(error)") }
+            do {
+                text = try PublishedText(version: Position(rawValue: known.position), in: cycle.log)?.text ?? []
+            } catch { throw ErrorReply(.corrupted, "\(error)") }
             return .answer {
                 $0.beginObject()
                 $0.member("policy", id)
@@ -175,8 +176,7 @@ extension DeskCycle {
                 .activationInPast, "\(at) is before the daemon's clock, \(now)", at: .params("/at"))
         }
         // What could not be decided by is not put in force: the machine's time zones may have changed since it was published.
-        let reader = EventReader()
-        do { _ = try OperationsState.rules(of: version, from: log, desk.zones, reader) } catch {
+        do { _ = try OperationsState.rules(of: version, from: log, desk.zones) } catch {
             throw ErrorReply(.corrupted, "\(error)")
         }
         guard take("policy " + policy.id) else { return .wait }

@@ -141,7 +141,11 @@ private struct ExplainedPage: ~Copyable {
 
     private mutating func territories(of decision: DecisionRecord) throws -> [String]? {
         if let known = territories[decision.version] { return known }
-        let published = try PublishedText(version: Position(rawValue: decision.version), in: log)
+        // A text that cannot be read does not keep the decision itself from being told.
+        var published: PublishedText?
+        do {
+            published = try PublishedText(version: Position(rawValue: decision.version), in: log)
+        } catch is ReadingFault {}
         // A decision names its policy: a text of another one is not what it was taken by.
         let found = published?.policy == decision.policy ? published?.territories() : nil
         territories[decision.version] = .some(found)

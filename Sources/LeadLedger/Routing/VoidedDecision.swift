@@ -33,11 +33,11 @@ struct VoidedDecision: Equatable {
             if let found, found <= cause { low = middle + 1 } else { high = middle }
         }
         // 2. From there on, up to one of a later cause.
-        var parser = JSONParser(bytesMax: LedgerLimits.recordBytesMax)
+        let reader = EventReader()
         for position in try log.positions(of: key, from: StreamVersion(rawValue: low), limit: Self.lookedAtMax) {
             let seen = try log.record(at: position) { record -> Seen in
                 guard record.type == EventType.poolDecisionVoided.rawValue else { return .other }
-                return try record.withPublicData(&parser) { data in
+                return try reader.withData(of: record) { data in
                     let voided = data["cause"]?.uint64
                     if let voided, voided > cause.rawValue { return .later }
                     guard voided == cause.rawValue, data["decision"]?.uint64 == decision.rawValue else { return .other }
