@@ -80,10 +80,10 @@ import Testing
                 channel  clocks  answered  open  stopped  time      in 5 min    95 % interval    p50      p90  p99   mean
                 -------  ------  --------  ----  -------  --------  --------  ---------------  -----  -------  ---  -----
                 web           6         4     2        0  wall        75.0 %  30.1 % - 95.4 %  5 min  1 d 2 h       5 min
-                                                          business                                                 5 min
+                                                          business                                                  5 min
                 -------  ------  --------  ----  -------  --------  --------  ---------------  -----  -------  ---  -----
                 all           6         4     2        0  wall        75.0 %  30.1 % - 95.4 %  5 min  1 d 2 h       5 min
-                                                          business                                                 5 min
+                                                          business                                                  5 min
 
                 1 answered late, 2 overdue; apart: 2 open for less than 5 min, 1 spam or duplicate
                 first_response, from 2026-03-01T00:00:00Z, as of 2026-03-03T00:00:00Z, position 12, 2 events behind the log

@@ -63,6 +63,7 @@ struct ClockFacts {
             facts.at = at
         }
         facts.due = try instant(data, "due") ?? .max
+        if type == .clockBreached, facts.due == .max { throw BadEvent("its due is missing") }
         if type != .clockStarted {
             guard let wall = data["elapsed"]?["wall"]?.int64, let business = data["elapsed"]?["business"]?.int64,
                 wall >= 0, business >= 0

@@ -235,8 +235,9 @@ private struct ResponseCounts {
             switch outcome {
             case .answered: false
             case .stopped: clock.flags.contains(.breached)
-            // At the due instant itself an answer still is in time.
-            case .open: clock.due < query.asOf
+            // At the due instant itself an answer still is in time. While it is paused nothing is due, but what was breached stays so.
+            case .open:
+                clock.due < query.asOf || clock.state == .paused && hasHappened && clock.flags.contains(.breached)
             }
         change(row) { counters in
             switch outcome {
