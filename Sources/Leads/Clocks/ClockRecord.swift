@@ -150,8 +150,8 @@ extension ClockRecord {
         for answer in heard { hear(answer) }
     }
 
-    /// Something that may be an answer was recorded. Contacts count from the start on; what moves the lead ends the wait in any
-    /// case, and counts as at the start if it is timed before. Nothing counts that is timed after the clock was stopped.
+    /// Something that may be an answer was recorded. A contact that was asked for counts from the start on; what moves the lead
+    /// ends the wait in any case, and counts as at the start if it is timed before. Nothing counts that is timed after the clock was stopped.
     mutating func hear(_ answer: ClockAnswer) {
         guard let terms else {
             answers.append(answer)
@@ -160,7 +160,7 @@ extension ClockRecord {
         guard terms.isAnswered(by: answer) else { return }
         var answer = answer
         if answer.instant < start {
-            if answer.isContactOrAttempt && !(clock == .followUp) { return }
+            if answer.isContactOrAttempt && (clock == .accept || clock == .firstResponse) { return }
             answer.instant = start
         }
         if state == .stopped, let stop = segments.last?.changes.last, stop.at < answer.instant { return }
