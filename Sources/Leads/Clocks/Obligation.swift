@@ -119,7 +119,7 @@ extension ClockBook {
             }
         }
         if record.breachedAt == nil, record.clock != .followUp,
-            let plan = replacing.first(where: { $0.from > record.ruledFrom }),
+            let plan = replacing.first(where: record.isRuledBefore),
             first.map({ plan.from < $0.0 }) ?? true
         {
             first = (plan.from, .replace(record, plan))

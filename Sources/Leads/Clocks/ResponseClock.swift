@@ -85,6 +85,11 @@ extension ResponseClock {
     package struct Elapsed: Hashable, Sendable {
         package var wall: Int64
         package var business: Int64
+
+        package init(wall: Int64, business: Int64) {
+            self.wall = wall
+            self.business = business
+        }
     }
 
     /// What has elapsed at `instant`, with all that is known of the clock now. 0 before the start.

@@ -506,7 +506,12 @@ import Testing
         try world.pass(4_000_000)
         try world.happen(.queued, "L", pool: "sales")
         try world.pass(minute)
-        #expect(world.alarms("L").count == 2)
+        #expect(world.alarms("L").count == 1)
+        #expect(world.book.leadCount == 0)
+        try world.assign("L", to: "ann", .pull)
+        try world.happen(.released, "L", reason: "x")
+        try world.pass(hour)
+        #expect(world.alarms("L").last == "inbox-alarmed-7 @02T09:03:14.000001")
         #expect(world.book.leadCount == 0)
     }
 

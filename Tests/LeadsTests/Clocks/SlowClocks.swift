@@ -11,12 +11,15 @@ struct SlowClocks {
     private(set) var said: [String: String] = [:]
 
     private let rules: RuleSet
+    /// When the rule set came into force.
+    private let from: Instant
     private let open: (CalendarIndex?, Instant) -> Bool
     private var clocks: [Clock] = []
     private var isLeadOpen = false
 
-    init(_ rules: RuleSet, open: @escaping (CalendarIndex?, Instant) -> Bool) {
+    init(_ rules: RuleSet, from: Instant, open: @escaping (CalendarIndex?, Instant) -> Bool) {
         self.rules = rules
+        self.from = from
         self.open = open
     }
 
@@ -208,7 +211,7 @@ struct SlowClocks {
             }
         }
         // 4. What starts.
-        guard !event.backfill, after.stage.isOpen, after.custody != .nurture else { return }
+        guard !event.backfill, at.instant >= from, after.stage.isOpen, after.custody != .nurture else { return }
         let leaves = before?.custody == .nurture && after.custody == .inbox && after.stage == .captured
         if before == nil || isCycle || leaves {
             for kind in [TargetKind.firstResponse, .qualify] { ask(kind, event, at) }
