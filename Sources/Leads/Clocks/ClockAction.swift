@@ -15,6 +15,13 @@ package struct ClockAction: Sendable, Equatable {
         package var causation: UInt64
         package var body: Body
 
+        package init(id: String, time: Instant?, causation: UInt64, body: Body) {
+            self.id = id
+            self.time = time
+            self.causation = causation
+            self.body = body
+        }
+
         package var type: EventType {
             switch body {
             case .entry(let entry): entry.type

@@ -83,7 +83,13 @@ extension ClockBook {
         case .entry(let lead, .started(let started)):
             guard started.attempt ?? 1 >= 1 else { throw .unsound(position: event.position) }
             let terms = try terms(started.terms, started.clock, pool: started.pool, at: event.position)
-            change(lead) { $0.begin(started, terms) }
+            if slotOfLead[lead] != nil {
+                change(lead) { $0.begin(started, terms) }
+            } else {
+                var unknown = LeadClocks(key: lead)
+                unknown.begin(started, terms)
+                remember(unknown)
+            }
         case .entry(let lead, .replaced(let replaced)):
             let known = slotOfLead[lead].flatMap { slots[Int($0)].lead }
             let record = known.flatMap { known in known.live(replaced.clock).map { known.clocks[$0] } }

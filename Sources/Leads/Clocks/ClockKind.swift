@@ -17,7 +17,15 @@ package enum ClockKind: String, Sendable, CaseIterable {
     }
 
     /// Orders what is owed by one lead at one instant.
-    var rank: Int { ClockKind.allCases.firstIndex(of: self)! }
+    var rank: Int {
+        switch self {
+        case .accept: 0
+        case .firstResponse: 1
+        case .qualify: 2
+        case .followUp: 3
+        case .stageAge: 4
+        }
+    }
 
     /// Whether reopening the lead resumes a clock that its end had stopped. The others belong to an assignment: a reopened lead
     /// lies in the inbox and is assigned anew, which starts them anew.

@@ -116,6 +116,12 @@ struct ClockRecord: Sendable {
     enum Owed: Sendable {
         case stop(at: Instant, cause: UInt64, reason: String)
         case resume(at: Instant, cause: UInt64)
+
+        var cause: UInt64 {
+            switch self {
+            case .stop(_, let cause, _), .resume(_, let cause): cause
+            }
+        }
     }
 
     init(_ kind: TargetKind, cause: UInt64, start: Instant, attempt: Int = 0, plan: ClockPlan, holders: [HolderSpan]) {
@@ -134,24 +140,49 @@ struct ClockRecord: Sendable {
     /// Started, and neither an answer nor a stop was said: a lead has at most one such of each kind.
     var isLive: Bool { isStarted && !isMetLate && !isStopSaid }
     var answer: ClockAnswer? { isStarted ? answers.first : nil }
-    /// By whose rules it counts since when.
+    /// Since when it counts as it does.
     var ruledFrom: Instant { segments[segments.count - 1].from }
+
+    /// Whether a rule set came into force after the one by which it counts; at one instant the activation recorded later did.
+    func isRuledBefore(_ other: ClockPlan) -> Bool {
+        if other.from != ruledFrom { return other.from > ruledFrom }
+        return other.position > (segments.count > 1 ? terms?.plan.position ?? plan.position : plan.position)
+    }
 }
 
 // MARK: - What happens to it
 
 extension ClockRecord {
-    /// `clock_started` is in the log.
+    /// `clock_started` is in the log. What has happened to it by then happens once more, in its order: only now it is known which
+    /// answers count, and a clock that is answered is not stopped.
     mutating func begin(_ terms: ClockTerms) {
-        segments[0].terms = terms
-        proposal = nil
         let heard = answers
+        var moves = owed[...]
         answers = []
-        for answer in heard { hear(answer) }
+        owed = []
+        proposal = nil
+        state = .running
+        segments[0] = Segment(from: start, terms: terms)
+        for answer in heard {
+            while let move = moves.first, move.cause < answer.position {
+                redo(move)
+                moves.removeFirst()
+            }
+            hear(answer)
+        }
+        for move in moves { redo(move) }
     }
 
-    /// Something that may be an answer was recorded. Contacts count from the start on; what moves the lead ends the wait in any
-    /// case, and counts as at the start if it is timed before. Nothing counts that is timed after the clock was stopped.
+    private mutating func redo(_ move: Owed) {
+        guard answer == nil else { return }
+        switch move {
+        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason)
+        case .resume(let at, let cause): resume(at: at, cause: cause)
+        }
+    }
+
+    /// Something that may be an answer was recorded. A contact that was asked for counts from the start on; what moves the lead
+    /// ends the wait in any case, and counts as at the start if it is timed before. Nothing counts that is timed after the clock was stopped.
     mutating func hear(_ answer: ClockAnswer) {
         guard let terms else {
             answers.append(answer)
@@ -160,7 +191,7 @@ extension ClockRecord {
         guard terms.isAnswered(by: answer) else { return }
         var answer = answer
         if answer.instant < start {
-            if answer.isContactOrAttempt && !(clock == .followUp) { return }
+            if answer.isContactOrAttempt && (clock == .accept || clock == .firstResponse) { return }
             answer.instant = start
         }
         if state == .stopped, let stop = segments.last?.changes.last, stop.at < answer.instant { return }
@@ -184,9 +215,12 @@ extension ClockRecord {
         owed.append(.resume(at: max(instant, start), cause: cause))
     }
 
+    /// It does not run backwards: what is timed before the last change happens with that.
     private mutating func change(to next: ResponseClock.State, at instant: Instant) {
         state = next
-        segments[segments.count - 1].changes.append(Change(state: next, at: instant))
+        let last = segments[segments.count - 1]
+        let at = max(instant, last.changes.last?.at ?? last.from)
+        segments[segments.count - 1].changes.append(Change(state: next, at: at))
     }
 }
 

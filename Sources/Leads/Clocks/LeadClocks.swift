@@ -2,8 +2,8 @@
 //
 // What starts a clock (SEMANTICS 6 where it says so; the rest is what a team expects, decided here). No backfilled event does.
 //   first_response, qualify   The first capture of a lead, and each new cycle: recycled to the inbox, reopened as new business.
-//                             Recycled to nurture: when it leaves nurture. A capture of a known lead is an enquiry and starts
-//                             nothing.
+//                             Recycled to nurture: when it leaves nurture; whoever leaves nurture as a captured lead waits anew.
+//                             A capture of a known lead is an enquiry and starts nothing.
 //   accept                    An assignment that somebody else made: pushed, matched, or by hand. Not where the member took the
 //                             lead (pull, or by hand themselves), nor an import.
 //   follow_up                 An assignment, however made, while the lead is not yet contacted (`CadenceRecord`).
@@ -148,16 +148,12 @@ extension LeadClocks {
         let isNurtured = change.after.custody == .nurture
         let leavesNurture =
             change.before?.custody == .nurture && change.after.custody == .inbox && change.after.stage == .captured
-            && !change.isNewCycle
-        if !isNurtured, change.isNew || change.isNewCycle || leavesNurture {
-            for kind in [TargetKind.firstResponse, .qualify] where !(leavesNurture && has(kind.clock)) {
-                ask(kind, moment, plan)
-            }
+        let isFresh = change.isNew || change.isNewCycle || leavesNurture
+        if !isNurtured, isFresh {
+            ask(.firstResponse, moment, plan)
+            ask(.qualify, moment, plan)
         }
-        let entersStage = change.isNew || change.isNewCycle || change.isMove
-        if !isNurtured, entersStage || leavesNurture && !has(.stageAge) {
-            ask(.stageAge(change.after.stage), moment, plan)
-        }
+        if !isNurtured, isFresh || change.isMove { ask(.stageAge(change.after.stage), moment, plan) }
         guard event.type == .assigned else { return }
         switch event.mode {
         case .push, .match: ask(.accept, moment, plan)
@@ -170,8 +166,6 @@ extension LeadClocks {
                 holders: [HolderSpan(since: .earliest, holder: holder)])
         }
     }
-
-    private func has(_ clock: ClockKind) -> Bool { clocks.contains { $0.clock == clock } }
 
     private mutating func ask(_ kind: TargetKind, _ moment: ClockMoment, _ plan: ClockPlan) {
         guard plan.mayStart(kind) else { return }
@@ -273,25 +267,27 @@ extension ClockRecord {
 // MARK: - An entry of the clocks
 
 extension LeadClocks {
-    /// A clock was started. One that no event of this lead asks for is left alone.
+    /// A clock was started. One that is not asked for any more, since something came between the decision and its entry, is
+    /// stopped again where it began; so is one that nothing here would have started.
     mutating func begin(_ started: ClockEntry.Started, _ terms: ClockTerms) {
-        if started.clock == .followUp {
-            guard let cadence, cadence.cause == started.cause,
-                !clocks.contains(where: { $0.clock == .followUp && $0.isLive })
-            else { return }
-            var record = ClockRecord(
-                .followUp, cause: cadence.cause, start: started.at, attempt: started.attempt ?? 1, plan: cadence.plan,
-                holders: cadence.holders)
-            record.begin(terms)
-            clocks.append(record)
-            if cadence.outline == nil, let pool = terms.pool {
-                self.cadence!.outline = CadenceRecord.Outline(terms, in: pool, from: cadence.start)
-            }
-            hearFollowUp()
+        let asked = clocks.firstIndex { $0.clock == started.clock && $0.cause == started.cause && !$0.isStarted }
+        if let asked {
+            clocks[asked].begin(terms)
             return
         }
-        let asked = clocks.firstIndex { $0.clock == started.clock && $0.cause == started.cause && !$0.isStarted }
-        if let asked { clocks[asked].begin(terms) }
+        if clocks.contains(where: { $0.clock == started.clock && $0.isLive }) { return }
+        let follows = started.clock == .followUp && cadence?.cause == started.cause
+        var record = ClockRecord(
+            terms.response?.kind ?? .followUp, cause: started.cause, start: started.at, attempt: started.attempt ?? 0,
+            plan: terms.plan, holders: [HolderSpan(since: .earliest, holder: holder)])
+        record.begin(terms)
+        if !follows { record.stop(at: started.at, cause: started.cause, reason: ClockReasons.superseded) }
+        clocks.append(record)
+        guard follows else { return }
+        if cadence!.outline == nil, let pool = terms.pool {
+            cadence!.outline = CadenceRecord.Outline(terms, in: pool, from: cadence!.start)
+        }
+        hearFollowUp()
     }
 
     /// Any other entry. One about a clock that is not there changes nothing.

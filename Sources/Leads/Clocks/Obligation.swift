@@ -40,14 +40,16 @@ extension ClockBook {
         let isOpen = stage?.isOpen ?? true
         var found: [Obligation] = []
         // A clock is started only after all was said of the one before it.
-        var unsettled: Set<ClockKind> = []
+        var unsettled = ClockKinds()
         for record in lead.clocks {
             if record.isStarted {
                 if let (ready, what) = owed(by: record, isOpen: isOpen) {
                     found.append(Obligation(ready: ready, cause: record.cause, rank: record.clock.rank, what: what))
                 }
                 if record.isLive { unsettled.insert(record.clock) }
-            } else if unsettled.insert(record.clock).inserted, isOpen {
+            } else if !unsettled.contains(record.clock) {
+                unsettled.insert(record.clock)
+                guard isOpen else { continue }
                 found.append(
                     Obligation(
                         ready: record.start, cause: record.cause, rank: record.clock.rank,
@@ -103,7 +105,8 @@ extension ClockBook {
             return (at, .stop(record, at: at, cause: cause, reason: reason))
         case .resume(let at, let cause):
             if let breach, let due, due < at { return breach }
-            return isOpen ? (at, .resume(record, at: at, cause: cause)) : nil
+            // Ended again before that could be said: it waits for the next reopening, what came of it does not.
+            return isOpen ? (at, .resume(record, at: at, cause: cause)) : breach
         case nil: break
         }
         // 3.
@@ -116,13 +119,21 @@ extension ClockBook {
             }
         }
         if record.breachedAt == nil, record.clock != .followUp,
-            let plan = replacing.first(where: { $0.from > record.ruledFrom }),
+            let plan = replacing.first(where: record.isRuledBefore),
             first.map({ plan.from < $0.0 }) ?? true
         {
             first = (plan.from, .replace(record, plan))
         }
         return first
     }
+}
+
+/// A few kinds of clocks.
+private struct ClockKinds {
+    private var bits: UInt8 = 0
+
+    mutating func insert(_ clock: ClockKind) { bits |= 1 << UInt8(clock.rank) }
+    func contains(_ clock: ClockKind) -> Bool { bits >> UInt8(clock.rank) & 1 != 0 }
 }
 
 extension Instant {
