@@ -88,6 +88,7 @@ struct ClockRecord: Sendable {
     /// The first from the start; one more for each time it was replaced.
     private(set) var segments: [Segment]
     private(set) var state = ResponseClock.State.running
+    private(set) var isForGood = false
     /// Before it is started everything that might answer; then the earliest that does.
     private(set) var answers: [ClockAnswer] = []
 
@@ -176,7 +177,7 @@ extension ClockRecord {
     private mutating func redo(_ move: Owed) {
         guard answer == nil else { return }
         switch move {
-        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason)
+        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason, forGood: isForGood)
         case .resume(let at, let cause): resume(at: at, cause: cause)
         }
     }
@@ -202,7 +203,9 @@ extension ClockRecord {
         if answer.isEarlier(than: known) { answers = [answer] }
     }
 
-    mutating func stop(at instant: Instant, cause: UInt64, reason: String) {
+    /// - Parameter forGood: no reopening resumes it, whenever the stop is said.
+    mutating func stop(at instant: Instant, cause: UInt64, reason: String, forGood: Bool) {
+        if forGood { isForGood = true }
         guard state != .stopped else { return }
         change(to: .stopped, at: instant)
         owed.append(.stop(at: max(instant, start), cause: cause, reason: reason))

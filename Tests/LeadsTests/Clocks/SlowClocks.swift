@@ -116,17 +116,19 @@ struct SlowClocks {
             clocks[index].isOver = !isLate || !isLeadOpen
             return
         }
-        for (at, cause, reason) in clock.toSay {
+        while let (at, cause, reason) = clocks[index].toSay.first {
+            // An ended lead takes no resumption: it waits, and what comes after it.
+            if reason == nil, !isLeadOpen { break }
+            clocks[index].toSay.removeFirst()
             if let due = instant(clock, percent: 100), reason == nil ? due < at : due <= at { breach(index, due) }
             let word = reason == nil ? "resumed" : "stopped"
             put("\(name)-\(word)-\(clock.cause)-\(cause)", at, reason ?? "")
         }
-        clocks[index].toSay = []
-        if clock.isLast {
+        if clock.isLast, clocks[index].toSay.isEmpty {
             clocks[index].isOver = true
             return
         }
-        clocks[index].isResting = clock.state == .stopped
+        clocks[index].isResting = clock.state == .stopped && clocks[index].toSay.isEmpty
         // What comes with time: steps in their order, the breach before those of its instant.
         while true {
             let clock = clocks[index]
