@@ -141,6 +141,9 @@ struct ClockRecord: Sendable {
     /// Started, and neither an answer nor a stop was said: a lead has at most one such of each kind.
     var isLive: Bool { isStarted && !isMetLate && !isStopSaid }
     var answer: ClockAnswer? { isStarted ? answers.first : nil }
+    /// Nil unless it is stopped. Stopped at its due instant it is not breached: an answer would still have been in time.
+    var stoppedAt: Instant? { state == .stopped ? segments[segments.count - 1].changes.last?.at : nil }
+
     /// Since when it counts as it does.
     var ruledFrom: Instant { segments[segments.count - 1].from }
 
@@ -195,13 +198,16 @@ extension ClockRecord {
             if answer.isContactOrAttempt && (clock == .accept || clock == .firstResponse) { return }
             answer.instant = start
         }
-        if state == .stopped, let stop = segments.last?.changes.last, stop.at < answer.instant { return }
+        if let stoppedAt, stoppedAt < answer.instant { return }
         guard let known = answers.first else {
             answers = [answer]
             return
         }
         if answer.isEarlier(than: known) { answers = [answer] }
     }
+
+    /// What happens from now on is another clock's: it hears nothing more, and nothing resumes it.
+    mutating func close() { isForGood = true }
 
     /// - Parameter forGood: no reopening resumes it, whenever the stop is said.
     mutating func stop(at instant: Instant, cause: UInt64, reason: String, forGood: Bool) {

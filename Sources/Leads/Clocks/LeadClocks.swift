@@ -98,7 +98,10 @@ extension LeadClocks {
                 isOutbound: event.isOutbound)
         }
         for index in clocks.indices {
-            if event.mayAnswer(clocks[index].kind, change) { clocks[index].hear(answer(clocks[index].holders)) }
+            // What is over is over, though that may still have to be said.
+            if event.mayAnswer(clocks[index].kind, change), !clocks[index].isForGood {
+                clocks[index].hear(answer(clocks[index].holders))
+            }
             clocks[index].holders.note(event.after.holder, moment.instant)
         }
         guard cadence != nil else { return }
@@ -141,6 +144,7 @@ extension LeadClocks {
                 at: moment.instant, cause: moment.position, reason: reason,
                 forGood: !change.isEnd || !clocks[index].clock.isResumedByReopening)
         }
+        if change.isNewCycle { for index in clocks.indices { clocks[index].close() } }
     }
 
     // MARK: 4. Starts
@@ -173,9 +177,12 @@ extension LeadClocks {
     private mutating func ask(_ kind: TargetKind, _ moment: ClockMoment, _ plan: ClockPlan) {
         guard plan.mayStart(kind) else { return }
         clocks.removeAll { $0.clock == kind.clock && $0.isMetLate && !$0.owesCorrection }
-        for index in clocks.indices where clocks[index].clock == kind.clock && clocks[index].isOpen {
-            clocks[index].stop(
-                at: moment.instant, cause: moment.position, reason: ClockReasons.superseded, forGood: true)
+        for index in clocks.indices where clocks[index].clock == kind.clock {
+            if clocks[index].isOpen {
+                clocks[index].stop(
+                    at: moment.instant, cause: moment.position, reason: ClockReasons.superseded, forGood: true)
+            }
+            clocks[index].close()
         }
         clocks.append(
             ClockRecord(
