@@ -88,6 +88,7 @@ struct ClockRecord: Sendable {
     /// The first from the start; one more for each time it was replaced.
     private(set) var segments: [Segment]
     private(set) var state = ResponseClock.State.running
+    private(set) var isForGood = false
     /// Before it is started everything that might answer; then the earliest that does.
     private(set) var answers: [ClockAnswer] = []
 
@@ -140,6 +141,9 @@ struct ClockRecord: Sendable {
     /// Started, and neither an answer nor a stop was said: a lead has at most one such of each kind.
     var isLive: Bool { isStarted && !isMetLate && !isStopSaid }
     var answer: ClockAnswer? { isStarted ? answers.first : nil }
+    /// Nil unless it is stopped. Stopped at its due instant it is not breached: an answer would still have been in time.
+    var stoppedAt: Instant? { state == .stopped ? segments[segments.count - 1].changes.last?.at : nil }
+
     /// Since when it counts as it does.
     var ruledFrom: Instant { segments[segments.count - 1].from }
 
@@ -176,7 +180,7 @@ extension ClockRecord {
     private mutating func redo(_ move: Owed) {
         guard answer == nil else { return }
         switch move {
-        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason)
+        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason, forGood: isForGood)
         case .resume(let at, let cause): resume(at: at, cause: cause)
         }
     }
@@ -194,7 +198,7 @@ extension ClockRecord {
             if answer.isContactOrAttempt && (clock == .accept || clock == .firstResponse) { return }
             answer.instant = start
         }
-        if state == .stopped, let stop = segments.last?.changes.last, stop.at < answer.instant { return }
+        if let stoppedAt, stoppedAt < answer.instant { return }
         guard let known = answers.first else {
             answers = [answer]
             return
@@ -202,7 +206,12 @@ extension ClockRecord {
         if answer.isEarlier(than: known) { answers = [answer] }
     }
 
-    mutating func stop(at instant: Instant, cause: UInt64, reason: String) {
+    /// What happens from now on is another clock's: it hears nothing more, and nothing resumes it.
+    mutating func close() { isForGood = true }
+
+    /// - Parameter forGood: no reopening resumes it, whenever the stop is said.
+    mutating func stop(at instant: Instant, cause: UInt64, reason: String, forGood: Bool) {
+        if forGood { isForGood = true }
         guard state != .stopped else { return }
         change(to: .stopped, at: instant)
         owed.append(.stop(at: max(instant, start), cause: cause, reason: reason))

@@ -98,7 +98,10 @@ extension LeadClocks {
                 isOutbound: event.isOutbound)
         }
         for index in clocks.indices {
-            if event.mayAnswer(clocks[index].kind, change) { clocks[index].hear(answer(clocks[index].holders)) }
+            // What is over is over, though that may still have to be said.
+            if event.mayAnswer(clocks[index].kind, change), !clocks[index].isForGood {
+                clocks[index].hear(answer(clocks[index].holders))
+            }
             clocks[index].holders.note(event.after.holder, moment.instant)
         }
         guard cadence != nil else { return }
@@ -136,8 +139,12 @@ extension LeadClocks {
             case .stageAge(let stage): if let now = state?.stage, now < stage { reason = event.type.reasonWord }
             case .firstResponse, .qualify: break
             }
-            if let reason { clocks[index].stop(at: moment.instant, cause: moment.position, reason: reason) }
+            guard let reason else { continue }
+            clocks[index].stop(
+                at: moment.instant, cause: moment.position, reason: reason,
+                forGood: !change.isEnd || !clocks[index].clock.isResumedByReopening)
         }
+        if change.isNewCycle { for index in clocks.indices { clocks[index].close() } }
     }
 
     // MARK: 4. Starts
@@ -170,8 +177,12 @@ extension LeadClocks {
     private mutating func ask(_ kind: TargetKind, _ moment: ClockMoment, _ plan: ClockPlan) {
         guard plan.mayStart(kind) else { return }
         clocks.removeAll { $0.clock == kind.clock && $0.isMetLate && !$0.owesCorrection }
-        for index in clocks.indices where clocks[index].clock == kind.clock && clocks[index].isOpen {
-            clocks[index].stop(at: moment.instant, cause: moment.position, reason: ClockReasons.superseded)
+        for index in clocks.indices where clocks[index].clock == kind.clock {
+            if clocks[index].isOpen {
+                clocks[index].stop(
+                    at: moment.instant, cause: moment.position, reason: ClockReasons.superseded, forGood: true)
+            }
+            clocks[index].close()
         }
         clocks.append(
             ClockRecord(
@@ -258,7 +269,7 @@ extension ClockRecord {
 
     /// Whether reopening the lead in this stage goes on with it.
     func mayResume(in stage: Stage) -> Bool {
-        guard isStarted, !isMetLate, answer == nil, state == .stopped, clock.isResumedByReopening else { return false }
+        guard isStarted, !isMetLate, answer == nil, state == .stopped, !isForGood else { return false }
         if case .stageAge(let own) = kind { return own == stage }
         return true
     }
@@ -281,7 +292,9 @@ extension LeadClocks {
             terms.response?.kind ?? .followUp, cause: started.cause, start: started.at, attempt: started.attempt ?? 0,
             plan: terms.plan, holders: [HolderSpan(since: .earliest, holder: holder)])
         record.begin(terms)
-        if !follows { record.stop(at: started.at, cause: started.cause, reason: ClockReasons.superseded) }
+        if !follows {
+            record.stop(at: started.at, cause: started.cause, reason: ClockReasons.superseded, forGood: true)
+        }
         clocks.append(record)
         guard follows else { return }
         if cadence!.outline == nil, let pool = terms.pool {
@@ -306,7 +319,7 @@ extension LeadClocks {
         case .stopped(let clock, let at, _, _):
             guard let index = live(clock) else { return }
             clocks[index].isStopped(at: at)
-            let isKept = !(state?.stage.isOpen ?? true) && clock.isResumedByReopening
+            let isKept = !(state?.stage.isOpen ?? true) && !clocks[index].isForGood
             if clocks[index].isStopSaid, !isKept, clocks[index].answer == nil { clocks.remove(at: index) }
         case .met(let met): fold(met)
         }

@@ -91,7 +91,11 @@ extension ClockBook {
         let count = record.count(absences)
         let due = record.breachedAt ?? count.due
         let breach: (Instant, Obligation.What)? =
-            if record.breachedAt == nil, let due { (due.next, .breach(record, due: due)) } else { nil }
+            if record.breachedAt == nil, let due, record.stoppedAt.map({ due < $0 }) ?? true {
+                (due.next, .breach(record, due: due))
+            } else {
+                nil
+            }
 
         // 1.
         if let answer = record.answer {
@@ -101,7 +105,7 @@ extension ClockBook {
         // 2.
         switch record.owed.first {
         case .stop(let at, let cause, let reason):
-            if let breach, let due, due <= at { return breach }
+            if let breach, let due, due < at { return breach }
             return (at, .stop(record, at: at, cause: cause, reason: reason))
         case .resume(let at, let cause):
             if let breach, let due, due < at { return breach }

@@ -40,6 +40,8 @@ struct SlowClocks {
         /// Nothing more comes of it once what is to be said is said.
         var isLast = false
         var isOver = false
+        /// Of an earlier cycle, or another of its kind was asked for since.
+        var isDeaf = false
         /// Stopped by an end, and said so.
         var isResting = false
 
@@ -116,21 +118,25 @@ struct SlowClocks {
             clocks[index].isOver = !isLate || !isLeadOpen
             return
         }
-        for (at, cause, reason) in clock.toSay {
-            if let due = instant(clock, percent: 100), reason == nil ? due < at : due <= at { breach(index, due) }
+        while let (at, cause, reason) = clocks[index].toSay.first {
+            // An ended lead takes no resumption: it waits, and what comes after it.
+            if reason == nil, !isLeadOpen { break }
+            clocks[index].toSay.removeFirst()
+            if let due = instant(clock, percent: 100), due < at { breach(index, due) }
             let word = reason == nil ? "resumed" : "stopped"
             put("\(name)-\(word)-\(clock.cause)-\(cause)", at, reason ?? "")
         }
-        clocks[index].toSay = []
-        if clock.isLast {
+        if clock.isLast, clocks[index].toSay.isEmpty {
             clocks[index].isOver = true
             return
         }
-        clocks[index].isResting = clock.state == .stopped
+        clocks[index].isResting = clock.state == .stopped && clocks[index].toSay.isEmpty
         // What comes with time: steps in their order, the breach before those of its instant.
         while true {
             let clock = clocks[index]
-            let due = clock.breachedAt == nil ? instant(clock, percent: 100) : nil
+            var due = clock.breachedAt == nil ? instant(clock, percent: 100) : nil
+            // Stopped at its due instant, at which an answer would still be in time.
+            if clock.state == .stopped, due == clock.states.last!.at { due = nil }
             let step = clock.steps < clock.target.ladder.count ? clock.target.ladder[clock.steps] : nil
             let at = clock.state == .stopped ? nil : step.flatMap { instant(clock, percent: Int64($0.percent)) }
             if let due, due < now, at.map({ due <= $0 }) ?? true {
@@ -168,7 +174,7 @@ struct SlowClocks {
 
         // 1. Answers.
         for index in clocks.indices {
-            if answers(clocks[index], event, at.instant) {
+            if !clocks[index].isDeaf, !clocks[index].isLast, answers(clocks[index], event, at.instant) {
                 let instant = max(at.instant, clocks[index].start)
                 let isAfterStop = clocks[index].state == .stopped && clocks[index].states.last!.at < instant
                 if !isAfterStop, clocks[index].answer.map({ instant < $0.at }) ?? true {
@@ -200,6 +206,7 @@ struct SlowClocks {
             }
             if isCycle || clock.kind == .accept || !isEnd { clocks[index].isLast = true }
         }
+        if isCycle { for index in clocks.indices { clocks[index].isDeaf = true } }
         // 3. What goes on.
         if let before, !before.stage.isOpen, after.stage.isOpen, !isCycle {
             for index in clocks.indices where clocks[index].answer == nil && !clocks[index].isLast {
@@ -234,6 +241,7 @@ struct SlowClocks {
             set(index, .stopped, at.instant)
             clocks[index].isLast = true
         }
+        for index in clocks.indices where clocks[index].kind == kind.clock { clocks[index].isDeaf = true }
         clocks.append(
             Clock(
                 target: target, calendar: target.measure == .wall ? nil : rules.pools[0].calendar, cause: at.position,
