@@ -16,7 +16,7 @@ final class ClockCalendars {
     private var ruleSets: [Position: RuleSet] = [:]
     private var calendars: [ClockCalendar: BusinessCalendar] = [:]
     private var absences: [String: [Range<Instant>]] = [:]
-    private var parser = JSONParser()
+    private let reader = EventReader()
 
     init(log: EventLog) { self.log = log }
 
@@ -31,7 +31,10 @@ final class ClockCalendars {
             guard let spec = rules.calendars.first(where: { $0.id == wanted.calendar }) else {
                 throw Self.fault("the rule set at position \(wanted.ruleSet) has no calendar \(wanted.calendar)")
             }
-            calendar = try BusinessCalendar(spec, in: zone(spec.zone))
+            let zone = try zone(spec.zone)
+            do throws(BusinessCalendarProblem) { calendar = try BusinessCalendar(spec, in: zone) } catch {
+                throw Self.fault("the calendar \(spec.id): \(error.message)")
+            }
         }
         if let holder = wanted.holder { calendar = calendar.closed(during: try leave(of: holder)) }
         calendars[wanted] = calendar
@@ -51,46 +54,19 @@ final class ClockCalendars {
 
     // MARK: Rule sets
 
-    /// The rule set whose `policy.published` lies at `position`, its parts just before it.
     private func ruleSet(at position: Position) throws -> RuleSet {
         if let known = ruleSets[position] { return known }
-        let unreadable = "the rule set at position \(position) cannot be read"
-        // 1. What was published.
-        var found: (stream: StreamKey, parts: Int, digest: String)?
-        try log.record(at: position) { record in
-            guard record.type == EventType.policyPublished.rawValue else { return }
-            try withData(of: record) { data in
-                guard let parts = data["parts"]?.int64, parts > 0, parts <= DocumentLimits.textBytesMax,
-                    let digest = data["sha256"]?.string
-                else { return }
-                found = (record.streamKey, Int(parts), digest)
-            }
-        }
-        guard let published = found, UInt64(published.parts) <= position.rawValue else { throw Self.fault(unreadable) }
-        // 2. Its parts.
-        var parts: [(index: Int, text: [UInt8])] = []
-        for part in position.rawValue - UInt64(published.parts)..<position.rawValue {
-            try log.record(at: Position(rawValue: part)) { record in
-                guard record.type == EventType.policyPart.rawValue, record.streamKey == published.stream else { return }
-                try withData(of: record) { data in
-                    guard let index = data["index"]?.int64, let text = data["text"], text.kind == .string else {
-                        return
-                    }
-                    parts.append((Int(index), Array(text.utf8)))
-                }
-            }
-        }
-        // 3. The whole. It was checked when it was published, on a machine whose zones may have been others.
         do {
-            let text = try PolicyParts.join(parts, count: published.parts, digest: published.digest)
-            let ruleSet = try PolicyDocument(text, isKnownZone: { _ in true }).ruleSet
+            guard let published = try PublishedText(version: position, in: log) else {
+                throw Self.fault("no rule set was published at position \(position)")
+            }
+            // It was checked when it was published, on a machine whose zones may have been others.
+            let ruleSet = try PolicyDocument(published.text, isKnownZone: { _ in true }).ruleSet
             ruleSets[position] = ruleSet
             return ruleSet
-        } catch { throw Self.fault("\(unreadable): \(error)") }
-    }
-
-    private func withData(of record: RecordView, _ body: (JSONValue) -> Void) throws {
-        body(try parser.parse([UInt8(ascii: "{")] + record.publicMembers + [UInt8(ascii: "}")]))
+        } catch let fault as QueryFault { throw fault } catch {
+            throw Self.fault("the rule set at position \(position) cannot be read: \(error)")
+        }
     }
 
     // MARK: Leave
@@ -107,7 +83,7 @@ final class ClockCalendars {
                 try log.record(at: position) { record in
                     switch EventType(rawValue: record.type) {
                     case .memberOnLeave:
-                        try withData(of: record) { data in
+                        try reader.withData(of: record) { data in
                             guard let text = data["from"]?.string, let from = try? Instant(rfc3339: text) else {
                                 return
                             }
@@ -128,23 +104,5 @@ final class ClockCalendars {
         }
         absences[member] = leave
         return leave
-    }
-}
-
-extension BusinessCalendar {
-    /// The calendar that a rule set's words describe.
-    fileprivate init(_ spec: CalendarSpec, in zone: TimeZoneRules) throws {
-        var open: [OpenInterval] = []
-        for (weekday, intervals) in zip(Weekday.allCases, spec.week) {
-            for interval in intervals {
-                guard let start = TimeOfDay(seconds: interval.startMinute * 60),
-                    let end = TimeOfDay(seconds: interval.endMinute * 60)
-                else { throw QueryFault(.internalError, "the calendar \(spec.id) has hours that are none") }
-                open.append(OpenInterval(weekday, start, end))
-            }
-        }
-        do throws(BusinessCalendarProblem) {
-            self = try BusinessCalendar(in: zone, open: open, holidays: spec.holidays)
-        } catch { throw QueryFault(.internalError, "the calendar \(spec.id): \(error.message)") }
     }
 }

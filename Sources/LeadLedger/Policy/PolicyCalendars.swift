@@ -11,19 +11,7 @@ struct PolicyCalendars: Sendable {
     /// - Throws: `TimeZoneDatabaseError` where the machine has no such zone (any more), `BusinessCalendarProblem` for a calendar
     ///   that never opens, which a document that was read has not.
     init(_ rules: RuleSet, _ zones: TimeZoneDatabase) throws {
-        calendars = try rules.calendars.map { spec in
-            var intervals: [OpenInterval] = []
-            for (weekday, day) in zip(Weekday.allCases, spec.week) {
-                for interval in day {
-                    guard let start = TimeOfDay(seconds: interval.startMinute * 60),
-                        let end = TimeOfDay(seconds: interval.endMinute * 60)
-                    else { continue }
-                    intervals.append(OpenInterval(weekday, start, end))
-                }
-            }
-            return try BusinessCalendar(
-                in: try zones.rules(of: spec.zone), open: intervals, holidays: spec.holidays)
-        }
+        calendars = try rules.calendars.map { try BusinessCalendar($0, in: try zones.rules(of: $0.zone)) }
         hasFirstResponse = rules.responseTargets.contains { $0.kind == .firstResponse }
         zoneVersion = try zones.version(forZones: rules.calendars.map(\.zone))
     }
@@ -53,5 +41,21 @@ struct PolicyCalendars: Sendable {
                 rules.regionCalendars.first { $0.condition.holds(for: facts) }?.calendar ?? rules.pools[pool].calendar
             }
         return calendars[Int(index.rawValue)]
+    }
+}
+
+extension BusinessCalendar {
+    /// The calendar that a rule set's words describe.
+    init(_ spec: CalendarSpec, in zone: TimeZoneRules) throws(BusinessCalendarProblem) {
+        var open: [OpenInterval] = []
+        for (weekday, intervals) in zip(Weekday.allCases, spec.week) {
+            for (index, interval) in intervals.enumerated() {
+                guard let start = TimeOfDay(seconds: interval.startMinute * 60),
+                    let end = TimeOfDay(seconds: interval.endMinute * 60)
+                else { throw .interval(index) }
+                open.append(OpenInterval(weekday, start, end))
+            }
+        }
+        try self.init(in: zone, open: open, holidays: spec.holidays)
     }
 }
