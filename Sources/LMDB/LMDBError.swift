@@ -28,6 +28,9 @@ package struct LMDBError: Error, Equatable, Sendable {
     /// The map size fixed at open is used up. The transaction was dropped whole, and nothing else is affected.
     package var isMapFull: Bool { code == MDB_MAP_FULL }
 
+    /// A key that was to be new is there. Nothing was changed, and the transaction goes on.
+    package var isKeyExist: Bool { code == MDB_KEYEXIST }
+
     /// The disk or the quota is full. Only from a `posix_fallocate` ahead of the transaction is this known to have
     /// changed nothing; from `commit` see ``isOutcomeUnknown``.
     package var isDiskFull: Bool { code == ENOSPC || code == EDQUOT }

@@ -101,7 +101,7 @@ package final class CacheEnvironment: Sendable {
     private init(environment: Environment, state: CacheState, spaceStep: Int) {
         self.environment = environment
         self.state = state
-        self.space = SpaceAhead(environment: environment, step: spaceStep)
+        self.space = SpaceAhead(environment: environment, step: spaceStep, fetches: true)
     }
 
     private static func statePath(in directory: String) -> String { directory + "/STATE" }

@@ -91,15 +91,25 @@ final class Index: Sendable {
             var next = 0
             while next < order.count {
                 let key = order[next].key
-                let stored = try key.withBytes { (key) throws(LMDBError) in
-                    try transaction.unsafeValue(in: tables.rows, at: key)
-                }
+                let begun = next
+                // A stream that begins here has no row to be looked for: that its key is free is found out by the put.
+                let begins = events[Int(order[begun].index)].version.rawValue == 1
+                let stored: UnsafeRawBufferPointer? =
+                    begins
+                    ? nil
+                    : try key.withBytes { (key) throws(LMDBError) in
+                        try transaction.unsafeValue(in: tables.rows, at: key)
+                    }
                 let row: IndexRow
                 (row, next) = try batch.row(key, stored, order, next)
-                try key.withBytes { (key) throws(LMDBError) in
-                    try row.withBytes { (row) throws(LMDBError) in
-                        try transaction.put(row, in: tables.rows, at: key)
+                do throws(LMDBError) {
+                    try key.withBytes { (key) throws(LMDBError) in
+                        try row.withBytes { (row) throws(LMDBError) in
+                            try transaction.put(row, in: tables.rows, at: key, begins ? .insert : .replace)
+                        }
                     }
+                } catch  where begins && error.isKeyExist {
+                    throw batch.beginsAgain(key, at: start + UInt64(order[begun].index))
                 }
             }
             batch.older.sort { $0.key < $1.key }
@@ -192,6 +202,10 @@ private struct Batch {
             problem = error
         }
         throw wrong("the index names an event that cannot be read", at: position)
+    }
+
+    mutating func beginsAgain(_ key: StreamKey, at position: UInt64) -> LMDBError {
+        wrong("version 1 in stream \(key), which has events already,", at: position)
     }
 
     mutating func notAtItsProgress() -> LMDBError { wrong("the index has not taken in the log up to here", at: start) }

@@ -75,25 +75,28 @@ package struct IndexSnapshot: ~Copyable {
     mutating func lookUp(_ unit: AppendUnit) throws(LedgerError) {
         precondition(isActive, "a snapshot that was reset knows nothing")
         unit.lookupProgress = nil
+        // Most units are about one stream, whose row need not be looked up again.
+        var row: UnsafeRawBufferPointer?
         for stream in unit.streams.indices {
-            let bytes = try rowBytes(of: unit.streams[stream].key)
-            unit.streams[stream].row = try bytes.map { bytes throws(LedgerError) in try Self.summary(bytes) }
+            row = try rowBytes(of: unit.streams[stream].key)
+            unit.streams[stream].row = try row.map { bytes throws(LedgerError) in try Self.summary(bytes) }
         }
+        let isOneStream = unit.streams.count == 1
         for event in unit.slots.indices {
             unit.slots[event].storedAt = nil
-            guard let row = unit.streams[unit.slots[event].stream].row else { continue }
-            unit.slots[event].storedAt = try position(of: unit, event, row)
+            guard let summary = unit.streams[unit.slots[event].stream].row else { continue }
+            guard let bytes = isOneStream ? row : try rowBytes(of: unit.slots[event].key) else { continue }
+            unit.slots[event].storedAt = try position(of: unit, event, summary, bytes)
         }
         unit.lookupProgress = progress.rawValue
     }
 
     /// Where an event of the same name as event `index` of `unit` is stored.
     private mutating func position(
-        of unit: AppendUnit, _ index: Int, _ row: StreamRow
+        of unit: AppendUnit, _ index: Int, _ row: StreamRow, _ bytes: UnsafeRawBufferPointer
     ) throws(LedgerError) -> UInt64? {
         let name = unit.slots[index].name
         // 1. The newest, by 32 bits of their name.
-        guard let bytes = try rowBytes(of: unit.slots[index].key) else { return nil }
         for slot in 0..<Int(min(row.version.rawValue, IndexRow.recentsMax)) {
             let recent = IndexRow.recent(slot, in: bytes)
             if recent.tag == name.tag, try hasName(of: unit, index, recent.position) { return recent.position }

@@ -1,12 +1,25 @@
 import Glibc
 import LMDB
 
-/// Forgetting what the kernel remembers of the end of the log, so that it is read from the device.
-///
-/// After a failed flush the kernel may keep pages in memory that never reached the disk, and a plain restart would read
-/// them. So at a start everything is flushed once more, and the metas and the last stretch of the file are dropped from
-/// the map and from the page cache (fadvise alone leaves pages that are mapped).
+/// What the kernel remembers of a file.
 enum PageCache {
+    /// Bytes asked for at once: a kernel takes no more of one request than its device's read-ahead, 128 KiB unless set.
+    private static let fetchedBytes: UInt64 = 128 << 10
+
+    /// Has a part of a file in the page cache, in single pages, which is what this advice brings about in all kernels that
+    /// know larger folios; what is there already stays as it is. Advice, so nothing is told where it is not taken.
+    static func fetch(_ descriptor: Int32, _ range: Range<UInt64>) {
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: Int(fetchedBytes)) {
+            let count = min(fetchedBytes, range.upperBound - start)
+            posix_fadvise(descriptor, off_t(start), off_t(count), POSIX_FADV_WILLNEED)
+        }
+    }
+
+    /// Forgets the end of the log, so that it is read from the device.
+    ///
+    /// After a failed flush the kernel may keep pages in memory that never reached the disk, and a plain restart would read
+    /// them. So at a start everything is flushed once more, and the metas and the last stretch of the file are dropped from
+    /// the map and from the page cache (fadvise alone leaves pages that are mapped).
     static func rereadTail(of environment: Environment, bytes: Int) throws(LedgerError) {
         do throws(LMDBError) { try environment.sync(force: true) } catch { throw LedgerError(error) }
         let info = environment.info

@@ -186,6 +186,14 @@ import Testing
     }
 }
 
+/// Bytes of pages that the calling thread has made dirty; nil where the system does not count them.
+private func writtenBytes() -> UInt64? {
+    guard let text = try? DurableFiles.readFile("/proc/thread-self/io"),
+        let line = text.split(separator: "\n").first(where: { $0.hasPrefix("write_bytes:") })
+    else { return nil }
+    return line.split(separator: " ").last.flatMap { UInt64($0) }
+}
+
 @Suite struct SpaceAheadTests {
     let parent = CacheDirectory()
 
@@ -211,6 +219,36 @@ import Testing
         // Beyond the map size there is nothing to allocate: LMDB will say that it is full.
         try space.ensure(bytes: 1 << 40)
         #expect(status(of: path).st_size == 16 << 20)
+    }
+
+    /// Where a kernel keeps pages that were written together as one, a changed one would make all of them count.
+    @Test(.enabled(if: writtenBytes() != nil)) func `a changed page of a cache makes no other page dirty`() throws {
+        let (cache, _) = try CacheEnvironment.open(
+            directory: parent.cache, ledgerID: "l", fingerprint: "f", tables: ["t"],
+            options: .init(mapSize: 64 << 20, durability: .cache, mayUseTmpfs: true), spaceStep: 8 << 20, bootID: "b"
+        ) { _ in true }
+        let table = try cache.environment.openTables("t")[0]
+        func put(_ keys: Range<UInt64>) throws {
+            try cache.reserveSpace(bytes: 4 << 20)
+            try cache.environment.write { transaction in
+                for key in keys {
+                    // A page for each.
+                    try [UInt8](repeating: UInt8(key & 0xFF), count: 3_000).withUnsafeBytes {
+                        try transaction.put($0, in: table, at: key)
+                    }
+                }
+            }
+            try cache.environment.sync(force: true)
+        }
+        // Pages side by side, first written together, and then free for later changes.
+        try put(0..<512)
+        try put(0..<512)
+        try put(0..<512)
+        let before = try #require(writtenBytes())
+        let changes = 32
+        for change in 0..<changes { try put(UInt64(change * 16)..<UInt64(change * 16 + 1)) }
+        // Its row, the page above, the root, the table of tables and the free list, and a meta; twice that, to be safe.
+        #expect(try #require(writtenBytes()) - before <= UInt64(changes * 12 * 4_096))
     }
 
     @Test(.enabled(if: CacheDirectory.canMount)) func `a full disk is a clean error, after which things go on`() throws

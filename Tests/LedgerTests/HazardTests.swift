@@ -490,6 +490,26 @@ import Testing
         #expect(try ledger.log.index.progress() == 2)
     }
 
+    @Test func `a stream that begins twice is found by the index`() throws {
+        let ledger = try TestLedger()
+        ledger.append(TestEvent(id: "1"), TestEvent(id: "2"))
+        ledger.flushIndex()
+        let event = TailEvent(
+            key: StreamKey("L-1"), name: NameHash(tag: 1, rest: 2), version: version(1), state: 256,
+            previous: TailEvent.none, type: 5, variant: 0, isBackfill: false)
+        let reader = try LogReader(ledger.log.log)
+        let error = #expect(throws: Index.FollowError.self) {
+            try ledger.log.index.apply([event], from: 2, log: reader)
+        }
+        guard case .broken(let reason) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(reason.kind == .corruption && reason.position == position(2))
+        #expect(try ledger.log.index.progress() == 2)
+        #expect(try ledger.log.stream(StreamKey("L-1"))?.version == version(2))
+    }
+
     @Test func `an index that lacks a table is made anew, and nothing is written to it before STATE says open`() throws
     {
         let folder = LedgerFolder()
