@@ -171,7 +171,8 @@ extension LeadClocks {
         }
     }
 
-    private func has(_ clock: ClockKind) -> Bool { clocks.contains { $0.clock == clock } }
+    /// One of this cycle: those of the cycle before are stopped, said or not.
+    private func has(_ clock: ClockKind) -> Bool { clocks.contains { $0.clock == clock && $0.state != .stopped } }
 
     private mutating func ask(_ kind: TargetKind, _ moment: ClockMoment, _ plan: ClockPlan) {
         guard plan.mayStart(kind) else { return }
