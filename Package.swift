@@ -163,7 +163,8 @@ let package = Package(
         .testTarget(
             name: "LeadLedgerTests",
             dependencies: [
-                "LeadLedger", "PolicyDocuments", "Projections", "Leads", "Ledger", "JSON", "Schemas", "TestSupport",
+                "LeadLedger", "Control", "PolicyDocuments", "Projections", "Leads", "Ledger", "JSON", "Schemas",
+                "TestSupport", nioCore, logging,
             ],
             swiftSettings: houseStyle),
         .testTarget(

@@ -799,10 +799,11 @@ extension ConsumerDefinition {
 /// Where the answer to a consumer request goes.
 // Sendable: the slot and the state go to the desk and back without being touched there.
 struct ConsumerCall: @unchecked Sendable {
-    private let slot: ReadSlot
+    private let slot: any AnswerSlot
     private let eventLoop: any EventLoop
 
-    init(_ slot: ReadSlot, on eventLoop: any EventLoop) {
+    /// - Parameter eventLoop: where the slot is told.
+    init(_ slot: any AnswerSlot, on eventLoop: any EventLoop) {
         self.slot = slot
         self.eventLoop = eventLoop
     }

@@ -36,6 +36,8 @@ struct DeskCommand: @unchecked Sendable {
 struct UnitPlan {
     var events: [DaemonEvent]
     var expected: [(stream: StreamKey, version: ExpectedVersion)] = []
+    /// Who has one lead more by it, which counts against their caps.
+    var receiver: MemberNumber?
     /// Whether routing is used from here on, which the next start must know.
     var beginsUse = false
 }
@@ -63,6 +65,9 @@ struct DeskCycle {
         touched.formUnion(names)
         return true
     }
+
+    /// Nobody else of this round has to do with it from here on.
+    mutating func touch(_ name: String) { touched.insert(name) }
 
     /// Whether another request of this round has to do with it.
     func touches(_ name: String) -> Bool { touched.contains(name) }

@@ -13,7 +13,6 @@ extension OperationsDesk {
         try voidDecisions(&cycle, &plans)
         try returnLeads(&cycle, &plans)
         try sayClocks(&cycle, &plans)
-        beginReroutes(cycle.now)
         return plans
     }
 
@@ -80,35 +79,54 @@ extension OperationsDesk {
             }
             // Somebody who is back in the rule set keeps what they have.
             if departure.why == .removal, plan.index(of: departure.member) != nil { continue }
-            if departure.why == .leave, plan.ruleSet.onLeave == .keep { continue }
-            let leads = state.router.leads(heldBy: departure.member).filter {
-                state.router[$0].state.custody == .owner && state.router[$0].heldSince < departure.position
-            }
+            // Of a leave the rule set decides by which it began, so that a start decides alike whatever came since.
+            let atFirst = state.router.plan(at: departure.from) ?? plan
+            if departure.why == .leave, atFirst.ruleSet.onLeave == .keep { continue }
+            let leads = try leads(leftBy: departure)
             if leads.isEmpty { continue }
             rest.append(departure)
             guard cycle.take("member " + state.router.id(of: departure.member)) else { continue }
-            plans.append(
-                UnitPlan(
-                    events: try leads.prefix(Limits.deskDeparturesPerUnit).map { try handOn($0, departure, plan) },
-                    expected: try leads.prefix(Limits.deskDeparturesPerUnit).map {
-                        (StreamKey(.lead, try state.id(of: $0, from: log)), .version(state.version(of: $0)))
-                    }))
+            var unit = UnitPlan(events: [])
+            for lead in leads.prefix(Limits.deskDeparturesPerUnit) {
+                let id = try state.id(of: lead, from: log)
+                guard cycle.take("lead " + id) else { continue }
+                unit.events.append(try handOn(lead, departure, atFirst, plan))
+                unit.expected.append((StreamKey(.lead, id), .version(state.version(of: lead))))
+            }
+            if !unit.events.isEmpty { plans.append(unit) }
         }
         state.departures = rest
     }
 
+    /// What they own since before they left. What came to them afterwards somebody gave them knowingly.
+    private func leads(leftBy departure: OperationsState.Departure) throws -> [LeadNumber] {
+        guard state.router.openCount(of: departure.member) > 0 else { return [] }
+        return try state.router.leads(heldBy: departure.member).filter { lead in
+            let record = state.router[lead]
+            guard record.state.custody == .owner else { return false }
+            if record.heldSince < departure.position { return true }
+            guard departure.isAnnounced else { return false }
+            let heldAt = try log.record(at: Position(rawValue: record.heldSince)) { $0.recordedAt }
+            return heldAt.map { $0 < departure.from.microseconds } ?? false
+        }
+    }
+
+    /// - Parameters:
+    ///   - atFirst: the rule set by which the departure began.
+    ///   - plan: the one in force.
     private func handOn(
-        _ lead: LeadNumber, _ departure: OperationsState.Departure, _ plan: RoutingPlan
+        _ lead: LeadNumber, _ departure: OperationsState.Departure, _ atFirst: RoutingPlan, _ plan: RoutingPlan
     ) throws -> DaemonEvent {
         let leadID = try state.id(of: lead, from: log)
         let id = "departure-\(departure.position)-\(state.version(of: lead).rawValue)"
-        if departure.why == .leave, case .handOver(let index) = plan.ruleSet.onLeave,
-            plan.members[Int(index.rawValue)] != departure.member
+        if departure.why == .leave, case .handOver(let index) = atFirst.ruleSet.onLeave,
+            case let heir = atFirst.members[Int(index.rawValue)], heir != departure.member,
+            plan.index(of: heir) != nil
         {
             return DaemonEvent(
                 .assigned, of: leadID, by: .members, id: id, actor: ownUser, cause: departure.position
             ) {
-                $0.member("member", plan.ruleSet.members[index].id)
+                $0.member("member", state.router.id(of: heir))
                 $0.member("mode", "push")
             }
         }
@@ -131,32 +149,40 @@ extension OperationsDesk {
         let actions = try clocks.due(at: cycle.now, limit: Limits.deskClockActions) { key, plan, position throws in
             try state.background(key, plan, upTo: position, from: log)
         }
+        // What is said of a lead in a round is one unit, and must find the lead where it was: a clock that started after what ends it
+        // would run for ever.
+        var units: [LeadNumber: Int] = [:]
         for action in actions {
             let lead = state.router.lead(action.lead)
             let id = try state.id(of: lead, from: log)
-            let moves = action.events.contains { $0.type == .queued || $0.type == .recycled }
-            // One that moves the lead must find it where it was.
-            if moves, !cycle.take("lead " + id) { continue }
-            let events = action.events.map { said in
-                var event = DaemonEvent(
-                    said.type, of: id, by: .clocks, id: said.id, actor: ownUser, cause: said.causation, at: said.time)
-                event.variant = said.variant
-                var data: [UInt8] = []
-                said.appendData(to: &data)
-                event.members = Array(data.dropFirst().dropLast())
-                return event
+            let events = action.events.map { Self.event($0, of: id, actor: ownUser) }
+            // That a lead lay in the inbox is true also of one that is given out in this round.
+            if action.events.contains(where: { $0.type == .inboxAlarmed }) {
+                plans.append(UnitPlan(events: events))
+            } else if let unit = units[lead] {
+                plans[unit].events += events
+            } else if cycle.take("lead " + id) {
+                units[lead] = plans.count
+                plans.append(
+                    UnitPlan(events: events, expected: [(StreamKey(.lead, id), .version(state.version(of: lead)))]))
             }
-            plans.append(
-                UnitPlan(
-                    events: events,
-                    expected: moves ? [(StreamKey(.lead, id), .version(state.version(of: lead)))] : []))
         }
+    }
+
+    private static func event(_ said: ClockAction.Event, of lead: String, actor: UInt32) -> DaemonEvent {
+        var event = DaemonEvent(
+            said.type, of: lead, by: .clocks, id: said.id, actor: actor, cause: said.causation, at: said.time)
+        event.variant = said.variant
+        var data: [UInt8] = []
+        said.appendData(to: &data)
+        event.members = Array(data.dropFirst().dropLast())
+        return event
     }
 
     // MARK: New rule sets
 
     /// Where a rule set that has come into force asks for it, all that wait are decided again.
-    private func beginReroutes(_ now: Instant) {
+    func beginReroutes(_ now: Instant) {
         for due in state.reroutesToCome where due.from <= now {
             for lead in state.router.waitingLeads where state.router[lead].heldSince < due.position {
                 state.reroutes.append(OperationsState.Reroute(lead: lead, cause: due.position))

@@ -34,6 +34,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     let ownUser: UInt32
     /// The daemon's clock, microseconds since 1970.
     let clock: @Sendable () -> Int64
+    private let planted: PlantedMistake?
     private let logger: Logger
     private let threads: MultiThreadedEventLoopGroup
     let home: any EventLoop
@@ -72,15 +73,26 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
 
     fileprivate enum Purpose {
         case decisions(DecisionBatch)
-        case command(DeskCommand, (inout JSONWriter, AppendReceipt) -> Void)
+        case command(DeskCommand, receiver: MemberNumber?, (inout JSONWriter, AppendReceipt) -> Void)
         /// What the desk owes; it comes again by itself.
         case own
     }
 
+    /// A mistake that a test of the desk must find out.
+    enum PlantedMistake {
+        /// Decisions that others overtook stay in the state.
+        case forgetsUndo
+        /// Decisions are stored whatever happened to their leads meanwhile.
+        case expectsNothing
+    }
+
+    /// - Parameter planted: nil but in tests.
     init(
-        log: EventLog, zones: TimeZoneDatabase, ownUser: UInt32, logger: Logger, clock: @escaping @Sendable () -> Int64
+        log: EventLog, zones: TimeZoneDatabase, ownUser: UInt32, logger: Logger, planted: PlantedMistake? = nil,
+        clock: @escaping @Sendable () -> Int64
     ) throws {
         self.log = log
+        self.planted = planted
         self.zones = zones
         self.ownUser = ownUser
         self.logger = logger
@@ -184,14 +196,22 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             guard try catchUp() else { return home.execute { self.turn() } }
             isCaughtUp = true
             let now = now
-            guard now.microseconds >= retryAt else { return setTimer(now) }
-            // 2, 4.
+            guard !mustWait(until: retryAt, atMost: Self.retryMicroseconds, now.microseconds) else {
+                return setTimer(now)
+            }
+            // 2.
             var units: [(AppendUnit, Purpose)] = []
             var cycle = DeskCycle(desk: self, now: now)
             serve(&cycle, &units)
-            for plan in try owed(&cycle) { units.append((try makeUnit(plan), .own)) }
             // 3. Before the others in the group, so that they lie where they are foreseen.
-            if let batch = try decide(cycle.toRoute, now) { units.insert((batch.unit, .decisions(batch)), at: 0) }
+            beginReroutes(now)
+            if let batch = try decide(cycle.toRoute, now) {
+                putBack(&units, whoseReceiverWonIn: batch)
+                units.insert((batch.unit, .decisions(batch)), at: 0)
+                for entry in batch.entries { cycle.touch("lead " + entry.leadID) }
+            }
+            // 4.
+            for plan in try owed(&cycle) { units.append((try makeUnit(plan), .own)) }
             submit(units)
             setTimer(now)
         } catch { stand(still: error) }
@@ -239,7 +259,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                 case .answer(let body): command.call.succeed(body)
                 case .append(let plan, let answer):
                     let unit = try makeUnit(plan)
-                    units.append((unit, .command(command, answer)))
+                    units.append((unit, .command(command, receiver: plan.receiver, answer)))
                 case .route(let lead): cycle.toRoute.append((lead, command))
                 case .wait: later.append(command)
                 }
@@ -249,6 +269,20 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             }
         }
         commands = later
+    }
+
+    /// A request and a decision of one round do not count each other: where both give a lead to the same member, the request is asked
+    /// again in the next round, so that no cap is filled twice.
+    private func putBack(_ units: inout [(AppendUnit, Purpose)], whoseReceiverWonIn batch: DecisionBatch) {
+        if units.isEmpty { return }
+        let winners = Set(batch.entries.compactMap(\.decision.member))
+        units.removeAll { _, purpose in
+            guard case .command(let command, let receiver?, _) = purpose, winners.contains(receiver) else {
+                return false
+            }
+            commands.append(command)
+            return true
+        }
     }
 
     // MARK: The appender
@@ -262,11 +296,11 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         for (_, purpose) in units[accepted...].reversed() {
             switch purpose {
             case .decisions(let batch): undo(batch)
-            case .command(let command, _): command.call.fail(.queueFull)
+            case .command(let command, _, _): command.call.fail(.queueFull)
             case .own: break
             }
         }
-        retryAt = clock() + Limits.consumerRetryMilliseconds * 1_000
+        retryAt = clock() + Self.retryMicroseconds
     }
 
     private func lookUp(_ units: [AppendUnit]) {
@@ -312,7 +346,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             refusalsInARow = 0
             switch purpose {
             case .decisions(let batch): took(batch, receipt)
-            case .command(let command, let answer): command.call.succeed { answer(&$0, receipt) }
+            case .command(let command, _, let answer): command.call.succeed { answer(&$0, receipt) }
             case .own: break
             }
         case .refused(let refusal):
@@ -320,7 +354,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             refused(refusal, unit, purpose)
         case .unknown:
             if case .decisions(let batch) = purpose { undo(batch) }
-            if case .command(let command, _) = purpose { command.call.fail(.outcomeUnknown) }
+            if case .command(let command, _, _) = purpose { command.call.fail(.outcomeUnknown) }
             for (_, command) in purpose.routed { command.call.fail(.outcomeUnknown) }
         case .stored, .wouldAppend: preconditionFailure("a unit of the desk has events, and is no dry run")
         }
@@ -336,11 +370,11 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         refusalsInARow += 1
         // Whatever is refused again and again with nothing new in the log would be so for ever: not at once again.
         if !isOvertaken || refusalsInARow > Limits.deskRefusalsInARow {
-            retryAt = clock() + Limits.consumerRetryMilliseconds * 1_000
+            retryAt = clock() + Self.retryMicroseconds
             logger.warning("the router's events were refused", metadata: ["reason": "\(refusal)"])
         }
         var asked = purpose.routed.map(\.1)
-        if case .command(let command, _) = purpose { asked.append(command) }
+        if case .command(let command, _, _) = purpose { asked.append(command) }
         for var command in asked {
             command.attempts += 1
             if isOvertaken, command.attempts < Limits.deskAttemptsMax {
@@ -379,7 +413,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
 
     /// - Parameter keeping: they were stored, only elsewhere.
     private func undo(_ batch: DecisionBatch, keeping: Bool = false) {
-        for entry in batch.entries.reversed() { state.router.undo(entry.undo) }
+        if planted != .forgetsUndo { for entry in batch.entries.reversed() { state.router.undo(entry.undo) } }
         guard !keeping else { return }
         // What told of free places is gone.
         nextTick = 0
@@ -396,6 +430,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             return nil
         }
         let batch = DecisionBatch(first: state.scanned, unit: makeEmptyUnit(), actor: ownUser)
+        batch.expectsVersions = planted != .expectsNothing
         // The state is lent to the router, and comes back whatever happens.
         var router = RouterState()
         swap(&router, &state.router)
@@ -432,10 +467,12 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                 batch.entries[index].command = command
             }
         }
-        // 2. Queues that hours or caps have opened.
-        if clock() >= nextTick {
+        // 2. Queues that hours or caps have opened, and those of pools that are no more.
+        var stranded: ArraySlice<LeadNumber> = []
+        if !mustWait(until: nextTick, atMost: Limits.deskTickMicroseconds, clock()) {
             nextTick = clock() + Limits.deskTickMicroseconds
             poolsToDrain.formUnion(router.poolsWithQueue(plan))
+            stranded = router.strandedLeads(plan)[...]
         }
         while batch.hasRoom, failure == nil {
             poolsToDrain.formUnion(router.takeFreedPools(plan))
@@ -443,6 +480,8 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                 // A drain looks at so many leads and no more: where it gave some out, it is asked again.
                 let given = try router.drain(pool, at: now, details: details, store: store)
                 if given == 0 { poolsToDrain.remove(pool) }
+            } else if let lead = stranded.popFirst() {
+                try route(RoutingTrigger(.drain, lead: lead, position: router[lead].heldSince))
             } else if let trigger = router.nextTrigger() {
                 try route(trigger)
             } else if let next = takeReroute(router) {
@@ -468,6 +507,13 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
 
     // MARK: The time
 
+    private static let retryMicroseconds = Limits.consumerRetryMilliseconds * 1_000
+
+    /// Where it is longer than it can have been, the clock was set back, and what was waited for is over.
+    private func mustWait(until end: Int64, atMost length: Int64, _ now: Int64) -> Bool {
+        now < end && end - now <= length
+    }
+
     private func setTimer(_ now: Instant) {
         timer?.cancel()
         timer = nil
@@ -478,7 +524,9 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         if let end = state.leases.nextEnd { next = min(next, end.microseconds) }
         for reroute in state.reroutesToCome { next = min(next, reroute.from.microseconds) }
         for departure in state.departures where departure.from > now { next = min(next, departure.from.microseconds) }
-        if let plan = state.router.plan(at: now), !state.router.poolsWithQueue(plan).isEmpty {
+        if let plan = state.router.plan(at: now),
+            !state.router.poolsWithQueue(plan).isEmpty || !state.router.strandedLeads(plan).isEmpty
+        {
             next = min(next, max(nextTick, now.microseconds))
         }
         guard next != .max else { return }

@@ -29,6 +29,10 @@ struct OperationsState {
     private var pools: [(pool: PoolNumber, position: UInt64)] = [(.none, 0)]
     /// How often a lead lay in the inbox for too long.
     private(set) var inboxAlarms: UInt64 = 0
+    /// What `pools` had before, ascending: clocks are chosen by the pool of then.
+    private var earlierPools: [LeadNumber: [(pool: PoolNumber, position: UInt64)]] = [:]
+    /// Whoever was a member of some rule set.
+    private var everyMember: Set<MemberNumber> = []
     /// Leads that a step of a ladder gives to the manager, until somebody has them.
     private(set) var toManager: Set<LeadNumber> = []
     /// Leads that a pool pushed which opens to claims when nobody answers: by the pool, until they are elsewhere.
@@ -52,10 +56,13 @@ struct OperationsState {
         enum Why { case leave, removal }
         var why: Why
         var member: MemberNumber
+        /// Not before it was said.
         var from: Instant
         var until: Instant?
-        /// The event's position: only leads held since before it go back.
+        /// The event's position. Leads that were held before it, or before `from`, go back.
         var position: UInt64
+        /// It was said before it began.
+        var isAnnounced: Bool
     }
 
     private let reader = EventReader()
@@ -172,8 +179,11 @@ struct OperationsState {
         let member = router.member(named: id)
         if type == .memberReturned { departures.removeAll { $0.member == member && $0.why == .leave } }
         if type == .memberOnLeave {
+            let start = from ?? instant
             departures.append(
-                Departure(why: .leave, member: member, from: from ?? instant, until: until, position: position))
+                Departure(
+                    why: .leave, member: member, from: max(start, instant), until: until, position: position,
+                    isAnnounced: start > instant))
         }
     }
 
@@ -201,7 +211,6 @@ struct OperationsState {
     ) throws {
         let position = record.position.rawValue
         let (rules, calendars) = try Self.rules(of: activated.version, from: log, zones)
-        let earlier = router.plan(at: .latest)
         try router.apply(
             RouterEvent(
                 position: position, instant: Instant(microseconds: record.instant),
@@ -219,10 +228,19 @@ struct OperationsState {
                         rules, version: activated.version.position, from: activated.from, position: position,
                         calendars: calendars.calendars, timeZoneVersion: calendars.zoneVersion))))
         if rules.reroutesWaiting { reroutesToCome.append((activated.from, position)) }
-        guard let earlier, let plan = router.plan(at: activated.from) else { return }
-        for member in earlier.members where plan.index(of: member) == nil {
+        guard let plan = router.plan(at: activated.from) else { return }
+        // Whichever rule set it follows: before its instant comes, that may be another one than now. And one that is to come already
+        // may not know whom this one knows.
+        everyMember.formUnion(plan.members)
+        remove(everyMember, notIn: plan, at: position)
+        for later in router.plans(after: activated.from) { remove(Set(plan.members), notIn: later, at: position) }
+    }
+
+    private mutating func remove(_ members: Set<MemberNumber>, notIn plan: RoutingPlan, at position: UInt64) {
+        for member in members.filter({ plan.index(of: $0) == nil }).sorted(by: { $0.rawValue < $1.rawValue }) {
             departures.append(
-                Departure(why: .removal, member: member, from: activated.from, until: nil, position: position))
+                Departure(
+                    why: .removal, member: member, from: plan.from, until: nil, position: position, isAnnounced: true))
         }
     }
 
@@ -249,6 +267,9 @@ struct OperationsState {
 
     private mutating func setPool(of lead: LeadNumber, _ pool: PoolNumber, _ position: UInt64) {
         while pools.count <= lead.index { pools.append((.none, 0)) }
+        let before = pools[lead.index]
+        if before.pool == pool { return }
+        if before.pool != .none { earlierPools[lead, default: []].append(before) }
         pools[lead.index] = (pool, position)
     }
 
@@ -299,10 +320,15 @@ struct OperationsState {
         _ key: RoutingKey, _ plan: ClockPlan, upTo position: UInt64, from log: EventLog
     ) throws -> LeadBackground {
         let lead = router.lead(key)
-        let known = pools.indices.contains(lead.index) ? pools[lead.index] : (.none, 0)
         let facts = try facts(lead, router[lead], plan.ruleSet, upTo: position, from: log).facts
-        let pool = known.pool != .none && known.position <= position ? router.id(of: known.pool) : nil
-        return LeadBackground(facts: facts, pool: pool)
+        let pool = pool(of: lead, upTo: position)
+        return LeadBackground(facts: facts, pool: pool == .none ? nil : router.id(of: pool))
+    }
+
+    private func pool(of lead: LeadNumber, upTo position: UInt64) -> PoolNumber {
+        guard pools.indices.contains(lead.index) else { return .none }
+        if pools[lead.index].position <= position { return pools[lead.index].pool }
+        return earlierPools[lead]?.last { $0.position <= position }?.pool ?? .none
     }
 
     /// The facts of a lead, its id, and when it was captured.

@@ -52,7 +52,7 @@ extension DeskCommand {
             }
             // A member's claims go one after the other: each counts against the caps of the next.
             guard cycle.take("member " + claim.member, "lead " + found.id) else { return .wait }
-            return cycle.lease(found, claim, plan, actor: actor)
+            return cycle.lease(found, claim, number, plan, actor: actor)
         }
     }
 
@@ -239,7 +239,9 @@ extension DeskCommand {
                     writer.endObject()
                 }
             }
-            let unit = UnitPlan(events: [event], expected: [(StreamKey(.lead, lead), .version(version))])
+            let unit = UnitPlan(
+                events: [event], expected: [(StreamKey(.lead, lead), .version(version))],
+                receiver: plan.members[Int(index.rawValue)])
             return .append(unit) { writer, receipt in
                 writer.beginObject()
                 writer.member("lead", lead)
@@ -414,7 +416,7 @@ extension DeskCycle {
     }
 
     fileprivate func lease(
-        _ found: ClaimedLead, _ claim: ClaimRequest, _ plan: RoutingPlan, actor: UInt32
+        _ found: ClaimedLead, _ claim: ClaimRequest, _ member: MemberNumber, _ plan: RoutingPlan, actor: UInt32
     ) -> DeskCommand.Step {
         let pull = found.pool.flatMap { plan.ruleSet.pools[$0].pull }
         let seconds = claim.leaseSeconds ?? pull?.leaseSeconds ?? Limits.leaseSecondsDefault
@@ -447,7 +449,8 @@ extension DeskCycle {
             if found.isPicked { $0.member("picked", true) }
         }
         events.append(event)
-        let unit = UnitPlan(events: events, expected: [(StreamKey(.lead, found.id), .version(version))])
+        let unit = UnitPlan(
+            events: events, expected: [(StreamKey(.lead, found.id), .version(version))], receiver: member)
         return .append(unit) { [queue] writer, receipt in
             writer.beginObject()
             writer.key("claim")

@@ -114,9 +114,15 @@ struct QueryRunner: Sendable {
     }
 }
 
+/// Where the answer to a request goes, once.
+protocol AnswerSlot: Sendable {
+    func succeed(raw result: [UInt8])
+    func fail(_ error: ErrorReply)
+}
+
 /// The reply of a read, which makes room for the next one of its connection.
 // Sendable: goes to a reader thread and back without being touched there.
-struct ReadSlot: @unchecked Sendable {
+struct ReadSlot: AnswerSlot, @unchecked Sendable {
     let reply: ReplySlot
     let state: ConnectionState
 

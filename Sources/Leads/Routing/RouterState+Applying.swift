@@ -134,7 +134,9 @@ extension RouterState {
         let holds = next.custody
         let holder = self.holder(before, change, next)
         // Another custody, or the same one given anew: to another owner, into a queue again, into the inbox again.
-        let isGivenAnew = holds != held || holder != before.holder || change.type == .queued || change.type == .assigned
+        let isGivenAnew =
+            holds != held || holder != before.holder || change.type == .queued || change.type == .assigned
+            || holds == .inbox && (change.type == .recycled || change.type == .rejected)
 
         // 1. What is said about the lead itself.
         if let score = change.score { record.score = score }
@@ -167,7 +169,9 @@ extension RouterState {
         if isGivenAnew {
             record.since = position
             switch holds {
-            case .inbox: record.mark = change.backfill ? 0 : Int64(position) + 1
+            case .inbox:
+                // What is backfilled asks for no decision; one that is asked for already stays so.
+                if !change.backfill { record.mark = Int64(position) + 1 } else if held != .inbox { record.mark = 0 }
             case .queue:
                 // A lease, or a merge, that ended: back where it was. Otherwise the event says where.
                 if change.type == .queued {

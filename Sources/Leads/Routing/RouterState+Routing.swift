@@ -82,6 +82,13 @@ extension RouterState {
         plan.pools.indices.filter { !queues[plan.pools[$0].number.index].isEmpty }.map { PoolIndex($0) }
     }
 
+    /// The leads in queues of pools that the rule set does not have, in the order of each queue: nobody of theirs can take them.
+    package func strandedLeads(_ plan: RoutingPlan) -> [LeadNumber] {
+        queues.indices.filter { index in
+            !queues[index].isEmpty && plan.pool(numbered: PoolNumber(rawValue: UInt32(index))) == nil
+        }.flatMap { queues[$0].inOrder.map(\.lead) }
+    }
+
     /// The leads that wait in the inbox or in a queue, in the order of their capture. Looks at every lead.
     package var waitingLeads: [LeadNumber] {
         (1..<UInt32(leads.records.count)).map { LeadNumber(rawValue: $0) }.filter {

@@ -93,6 +93,9 @@ extension RouterState {
         return found
     }
 
+    /// The rule sets that are to come into force after an instant, as of now, in the order of their positions.
+    package func plans(after instant: Instant) -> [RoutingPlan] { plans.filter { $0.from > instant } }
+
     /// `none` if it was never captured.
     package func lead(_ key: RoutingKey) -> LeadNumber { leads.number(of: key) }
     package subscript(lead: LeadNumber) -> LeadRecord { leads[lead] }
