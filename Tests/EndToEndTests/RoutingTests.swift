@@ -31,6 +31,25 @@ import Testing
         #expect(try place.check().status == .exited(0))
     }
 
+    @Test func `only the daemon says events of its own sources, so that none is in the way of a decision`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.publish(pair)
+        try client.capture("L1")
+        let last = try client.history("L1", count: 2)[1]["position"].integer ?? 0
+        // Capture and the name of the decision that will follow from it, in one unit.
+        let stolen = try client.refusal(
+            "append",
+            #"{"events":[{"id":"c","source":"test","type":"lead.captured","subject":"L2","data":{}},"#
+                + #"{"id":"arrival-\#(last + 1)-2","source":"urn:leadledger:router","type":"lead.noted","#
+                + #""subject":"L2","data":{"text":"x"}}]}"#)
+        #expect(stolen?.name == "reserved_type", "\(String(describing: stolen))")
+        #expect(stolen?.data["pointer"].string == "/params/events/1/source", "\(String(describing: stolen))")
+        try client.capture("L2")
+        _ = try client.owner("L2")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `leads that came before the rule set are routed when it comes into force`() throws {
         let daemon = try place.serve()
         let client = try place.connect()

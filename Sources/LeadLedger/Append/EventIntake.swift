@@ -10,7 +10,8 @@ import Projections
 // The checks, in order; the first that fails names the place:
 //   1. the envelope against envelope.json
 //   2. the type: known, and one that clients may say
-//   3. subject, source and id: bounds, and no personal data in what is kept in the clear for ever; the bounds of the others
+//   3. subject, source and id: bounds, and no personal data in what is kept in the clear for ever; the bounds of the others; and a
+//      source that is none of the daemon's own: an event's name is (subject, source, id), and the daemon's names must stay free
 //   4. time: an instant of the years 0000 to 9999, at most five minutes ahead
 //   5. data against the schema of its type
 //   6. what no keyword of the schemas says: an amount has a currency, and a planned time is a time
@@ -54,6 +55,11 @@ struct EventIntake {
         try check(subject, "subject", bytesMax: LedgerLimits.identifierBytesMax, index)
         try check(source, "source", bytesMax: LedgerLimits.shortTextBytesMax, index)
         try check(id, "id", bytesMax: LedgerLimits.identifierBytesMax, index)
+        if source.utf8.starts(with: Self.ownSources) {
+            throw AppendFault(
+                .reservedType, "/events/\(index)/source",
+                "only the daemon says events of sources that begin with urn:leadledger:")
+        }
         if let long = envelope.tooLongText {
             throw AppendFault(
                 .invalidValue, "/events/\(index)/\(long)",
@@ -132,6 +138,9 @@ struct EventIntake {
             throw AppendFault(.invalidTime, "/events/\(index)/data/\(member)", error.message)
         }
     }
+
+    /// What the sources of the daemon's own events begin with.
+    private static let ownSources = Array("urn:leadledger:".utf8)
 
     private static var absent: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
 
