@@ -6,11 +6,15 @@ package struct RouterEvent: Sendable {
     package var position: UInt64
     /// When it happened: the event's `time`, else the recorded time.
     package var instant: Instant
+    /// When it was stored: says which rule set was in force, whatever the past that the event tells of.
+    package var recordedAt: Instant
     package var body: Body
 
-    package init(position: UInt64, instant: Instant, body: Body) {
+    /// - Parameter recordedAt: nil: when it happened.
+    package init(position: UInt64, instant: Instant, recordedAt: Instant? = nil, body: Body) {
         self.position = position
         self.instant = instant
+        self.recordedAt = recordedAt ?? instant
         self.body = body
     }
 

@@ -7,7 +7,10 @@ extension RouterState {
     package mutating func apply(_ event: RouterEvent) throws(RouterFault) {
         guard event.position >= end else { throw .outOfOrder(position: event.position, end: end) }
         switch event.body {
-        case .lead(let lead): try apply(LeadChange(lead, numbering: &self), at: event.position, event.instant)
+        case .lead(let lead):
+            var change = LeadChange(lead, numbering: &self)
+            change.recordedAt = event.recordedAt
+            try apply(change, at: event.position, event.instant)
 
         case .memberPaused(let id, let until):
             members[memberNumber(id).index].pausedUntil = until?.microseconds ?? .max
@@ -59,6 +62,8 @@ struct LeadChange {
     var turn: (pool: PoolNumber, turn: Turn)?
     var claimedInVain = false
     var reassigns = false
+    /// Nil for a decision that was just taken, which asks no rule set.
+    var recordedAt: Instant?
 
     init(_ type: EventType, of lead: RoutingKey) {
         self.type = type
@@ -118,7 +123,8 @@ extension RouterState {
         var record = LeadRecord(key: change.lead, captured: position, state: next, since: position)
         record.account = change.account
         record.score = change.score ?? 0
-        let routes = !change.backfill && !(plan(at: instant)?.ruleSet.routesAtMarketingQualified ?? false)
+        let plan = plan(at: change.recordedAt ?? instant)
+        let routes = !change.backfill && !(plan?.ruleSet.routesAtMarketingQualified ?? false)
         if routes { record.mark = Int64(position) + 1 }
         let number = leads.add(record)
         if routes { note(RoutingTrigger(.arrival, lead: number, position: position)) }
@@ -183,7 +189,7 @@ extension RouterState {
             case .none: if next.stage.isEnded { record.mark = instant.microseconds }
             }
         } else if change.type == .marketingQualified, holds == .inbox, record.mark == 0, !change.backfill,
-            plan(at: instant)?.ruleSet.routesAtMarketingQualified ?? false
+            plan(at: change.recordedAt ?? instant)?.ruleSet.routesAtMarketingQualified ?? false
         {
             record.mark = Int64(position) + 1
         } else if change.type == .escalated, change.reassigns, holds == .owner {
@@ -286,7 +292,7 @@ extension RouterState {
         _ lead: LeadNumber, _ change: LeadChange, at position: UInt64, _ instant: Instant
     ) {
         guard !change.backfill, let reason = change.reason, leads[lead].decision != 0,
-            plan(at: instant)?.ruleSet.voidingReasons.contains(reason) ?? false
+            plan(at: change.recordedAt ?? instant)?.ruleSet.voidingReasons.contains(reason) ?? false
         else { return }
         voids[leads[lead].decision - 1] = PendingVoid(lead: lead, cause: position)
         leads[lead].decision = 0

@@ -123,6 +123,23 @@ import Testing
         #expect(world.last.triggerPosition == cause)
     }
 
+    @Test func `what happened before the rule set was in force is routed by it when it is recorded`() throws {
+        var rules = RoutingWorld.rules(["a"])
+        rules.routesAtMarketingQualified = true
+        rules.voidingReasons = ["invalid"]
+        let world = try RoutingWorld(rules)
+        func late(_ type: EventType, _ reason: String? = nil) throws {
+            var event = LeadEvent(type, of: RoutingWorld.key("L0"))
+            event.reason = reason
+            try world.store(.lead(event), happenedSecondsAgo: 86_400)
+        }
+        try world.capture("L0")
+        try late(.marketingQualified)
+        #expect(try world.route() == 1)
+        try late(.disqualified, "invalid")
+        #expect(world.state.decisionsToVoid.count == 1)
+    }
+
     // MARK: Whose
 
     @Test func `the account's owner comes first, then the duplicate's, then the lead's own`() throws {

@@ -32,8 +32,9 @@ final class RoutingWorld {
     // MARK: Events
 
     @discardableResult
-    func store(_ body: RouterEvent.Body) throws(RouterFault) -> UInt64 {
-        let event = RouterEvent(position: next, instant: now, body: body)
+    func store(_ body: RouterEvent.Body, happenedSecondsAgo seconds: Int64 = 0) throws(RouterFault) -> UInt64 {
+        let event = RouterEvent(
+            position: next, instant: now.advanced(byMicroseconds: -seconds * 1_000_000), recordedAt: now, body: body)
         try state.apply(event)
         log.append(event)
         next += 1
