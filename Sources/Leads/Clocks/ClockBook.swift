@@ -114,7 +114,7 @@ extension ClockBook {
     private mutating func apply(_ event: LeadClockEvent, _ at: ClockEvent) {
         let moment = ClockMoment(
             position: at.position, instant: at.instant, recordedAt: at.recordedAt, plan: plan(at: at.instant),
-            isRouted: plan(at: at.recordedAt) != nil)
+            routing: plan(at: at.recordedAt))
         if let slot = slotOfLead[event.lead] {
             slots[Int(slot)].lead!.fold(event, moment)
             settle(slot)

@@ -57,8 +57,8 @@ struct ClockMoment {
     var recordedAt: Instant
     /// In force at the instant; nil: none.
     var plan: ClockPlan?
-    /// A rule set was in force when it was recorded, so that somebody is to empty the inbox.
-    var isRouted: Bool
+    /// The rule set that was in force when it was recorded, so that somebody is to empty the inbox; nil: none.
+    var routing: ClockPlan?
 }
 
 // MARK: - An event of the lead
@@ -197,7 +197,15 @@ extension LeadClocks {
             stay = nil
             return
         }
-        guard change.before?.custody != .inbox, !event.backfill, moment.isRouted else { return }
+        guard !event.backfill, let rules = moment.routing?.ruleSet else { return }
+        // Where leads are routed when they are qualified, a capture waits for that, and not for the router.
+        let isAsked: Bool
+        if rules.routesAtMarketingQualified, change.isNew || event.type == .marketingQualified {
+            isAsked = event.type == .marketingQualified
+        } else {
+            isAsked = change.before?.custody != .inbox
+        }
+        guard isAsked else { return }
         stay = Stay(cause: moment.position, since: moment.recordedAt)
     }
 

@@ -515,6 +515,21 @@ import Testing
         #expect(world.book.leadCount == 0)
     }
 
+    @Test func `where leads are routed at qualification, nobody is late for a capture that waits for it`() throws {
+        var rules = RoutingWorld.rules(["ann"])
+        rules.routesAtMarketingQualified = true
+        let world = try ClockWorld(rules)
+        try world.capture("L")
+        try world.pass(hour)
+        #expect(world.alarms("L") == [])
+        try world.happen(.marketingQualified, "L")
+        try world.pass(minute)
+        #expect(world.alarms("L") == ["inbox-alarmed-2 @02T10:00:05"])
+        try world.happen(.marketingQualified, "L", at: nil) { $0.backfill = true }
+        try world.pass(minute)
+        #expect(world.alarms("L").count == 1)
+    }
+
     // MARK: What comes between a decision and its entry
 
     @Test func `a clock whose lead was passed on before its start was stored is stopped again`() throws {
