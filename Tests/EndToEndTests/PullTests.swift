@@ -61,6 +61,22 @@ import Testing
         #expect(try place.check().status == .exited(0))
     }
 
+    @Test func `who was taken out of the rule set cannot keep what they have leased`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.publish(rules(["ana", "bo"]))
+        try client.capture("L1")
+        _ = try client.history("L1", count: 2)
+        let token = try claim(client, "bo", #","lease_seconds":2"#)["token"].string ?? ""
+        try client.publish(rules(["ana"]))
+        for method in ["take", "heartbeat"] {
+            #expect(try client.refusal("queue.\(method)", #"{"token":"\#(token)"}"#)?.name == "unknown_member")
+        }
+        #expect(try client.history("L1", count: 4)[3]["data"]["how"].string == "expired")
+        #expect(try claim(client, "ana")["lead"].string == "L1")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `a lease that runs out gives the lead back, and one that is extended does not, across a kill`() throws {
         var daemon = try place.serve()
         var client = try place.connect()

@@ -59,6 +59,7 @@ extension DeskCommand {
     static func heartbeat(_ token: String, seconds: Int64?, _ call: ConsumerCall) -> DeskCommand {
         DeskCommand(call) { cycle throws(ErrorReply) in
             let lease = try cycle.lease(of: token)
+            try cycle.checkIsMember(lease)
             let length = seconds.map { $0 * Instant.microsecondsPerSecond } ?? lease.length
             let until = cycle.now.advanced(byMicroseconds: length)
             cycle.desk.state.leases.extend(lease.lead, until: until)
@@ -76,6 +77,7 @@ extension DeskCommand {
         DeskCommand(call) { cycle throws(ErrorReply) in
             let lease = try cycle.lease(of: token)
             let id = try cycle.id(of: lease.lead)
+            try cycle.checkIsMember(lease)
             guard cycle.take("lead " + id, "member " + lease.member) else { return .wait }
             let version = cycle.state.version(of: lease.lead)
             let end = DaemonEvent(
@@ -192,6 +194,10 @@ extension DeskCommand {
             _ = try cycle.plan()
             let number = try cycle.lead(lead)
             try cycle.checkNotLeased(number)
+            let custody = cycle.state.router[number].state.custody
+            guard custody == .inbox || custody == .queue else {
+                throw ErrorReply(.notWaiting, "the lead is in custody \(custody.name)", at: .params("/lead"))
+            }
             guard cycle.take("lead " + lead) else { return .wait }
             return .route(number)
         }
@@ -277,6 +283,13 @@ extension DeskCycle {
                 at: .params("/token"))
         }
         return lease
+    }
+
+    /// Whom the rule set in force does not know any more keeps nothing: their lease runs out, or is released.
+    fileprivate func checkIsMember(_ lease: LeaseBook.Lease) throws(ErrorReply) {
+        guard try plan().ruleSet.member(named: lease.member) == nil else { return }
+        throw ErrorReply(
+            .unknownMember, "the rule set in force has no member \(lease.member) any more", at: .params("/token"))
     }
 
     fileprivate func checkNotLeased(_ lead: LeadNumber) throws(ErrorReply) {
