@@ -86,6 +86,45 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `what begins later takes back what came in between, too, and is not forgotten by a kill`() throws {
+        var daemon = try place.serve()
+        var client = try place.connect()
+        try client.publish(rules("on_leave: queue"))
+        try client.ask(
+            "member.leave",
+            #"{"member":"ana","reason":"holiday","from":"\#(Instants.text(secondsFromNow: 2))"}"#)
+        for lead in 0..<4 { try client.capture("L\(lead)") }
+        for lead in 0..<4 { _ = try client.owner("L\(lead)") }
+        #expect(try states(client) == ["ana present 2", "bo present 2"])
+        daemon.process.send(signal: SIGKILL)
+        _ = try daemon.process.waitForEnd()
+        daemon = try place.serve()
+        client = try place.connect()
+        try Monotonic.wait(for: "bo to have what ana had") { try states(client) == ["ana on_leave 0", "bo present 4"] }
+        // Given to her by hand while she is away: that is meant, and stays, after a start too.
+        try client.ask("queue.assign", #"{"lead":"L0","member":"ana","reason":"she asked for it"}"#)
+        daemon.process.send(signal: SIGKILL)
+        _ = try daemon.process.waitForEnd()
+        daemon = try place.serve()
+        client = try place.connect()
+        try client.capture("L4")
+        #expect(try client.owner("L4") == "bo")
+        #expect(try states(client) == ["ana on_leave 1", "bo present 4"])
+        // Likewise a rule set without bo.
+        let next =
+            try client.ask(
+                "policy.publish", #"{"document":\#(RoutingPlace.quoted(rules(members: ["ana"])))}"#)["version"].integer
+            ?? -1
+        let at = Instants.text(secondsFromNow: 2)
+        try client.ask("policy.activate", #"{"policy":"sales","version":\#(next),"at":"\#(at)"}"#)
+        try client.capture("L5")
+        #expect(try client.owner("L5") == "bo")
+        try Monotonic.wait(for: "all to be taken from bo") {
+            try client.ask("queue.peek", #"{"pool":"all"}"#)["waiting"].integer == 5
+        }
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `what makes no sense is refused`() throws {
         let daemon = try place.serve()
         let client = try place.connect()

@@ -112,4 +112,27 @@ import Testing
         #expect(try client.owner("L2") == "bo")
         #expect(try daemon.terminate() == .exited(0))
     }
+
+    @Test func `who waits for a pool that the new rule set does not have is decided again`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        func rules(_ pool: String, _ more: String) -> String {
+            RoutingPlace.rules(members: [("ana", "")], pools: [(pool, ["ana"], more)])
+        }
+        try client.publish(rules("old", "push: false, pull: { picking: true }"))
+        for lead in ["L1", "L2", "foreign"] { try client.capture(lead) }
+        for lead in ["L1", "L2", "foreign"] { _ = try client.history(lead, count: 2) }
+        // What no rule set ever had is another system's affair.
+        try client.append("lead.queued", "foreign", "q", #"{"queue":"theirs"}"#)
+        let token = try client.ask("queue.claim", #"{"member":"ana","lead":"L2"}"#)["claim"]["token"].string ?? ""
+        try client.publish(rules("new", ""))
+        #expect(try client.owner("L1") == "ana")
+        // Back into a queue that is no more.
+        try client.ask("queue.release", #"{"token":"\#(token)","reason":"other"}"#)
+        let events = try client.history("L2", count: 5)
+        #expect(events[4]["type"].string == "lead.assigned" && events[4]["data"]["member"].string == "ana")
+        #expect(events[4]["data"]["decision"]["trigger"]["kind"].string == "reroute", "\(events[4])")
+        #expect(try client.history("foreign", count: 3).count == 3)
+        #expect(try daemon.terminate() == .exited(0))
+    }
 }

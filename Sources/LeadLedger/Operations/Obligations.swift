@@ -178,16 +178,4 @@ extension OperationsDesk {
         event.members = Array(data.dropFirst().dropLast())
         return event
     }
-
-    // MARK: New rule sets
-
-    /// Where a rule set that has come into force asks for it, all that wait are decided again.
-    func beginReroutes(_ now: Instant) {
-        for due in state.reroutesToCome where due.from <= now {
-            for lead in state.router.waitingLeads where state.router[lead].heldSince < due.position {
-                state.reroutes.append(OperationsState.Reroute(lead: lead, cause: due.position))
-            }
-        }
-        state.reroutesToCome.removeAll { $0.from <= now }
-    }
 }

@@ -108,7 +108,8 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         home.execute { self.turn() }
     }
 
-    var now: Instant { Instant(microseconds: clock()) }
+    /// Not before what was folded in, though the clock was set back: a rule set that was in force stays so.
+    var now: Instant { max(Instant(microseconds: clock()), state.recordedAt) }
 
     /// From any thread.
     var status: RoutingStatus { shownStatus.withLock { $0 } }
@@ -191,30 +192,36 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     private func turn() {
         guard usage.isUsed, fault == nil, !isEnding, !round.isOut else { return }
         defer { show() }
+        var units: [(AppendUnit, Purpose)] = []
+        var cycle: DeskCycle?
         do {
             // 1.
             guard try catchUp() else { return home.execute { self.turn() } }
             isCaughtUp = true
             let now = now
-            guard !mustWait(until: retryAt, atMost: Self.retryMicroseconds, now.microseconds) else {
-                return setTimer(now)
-            }
+            guard !mustWait(until: retryAt, atMost: Self.retryMicroseconds, clock()) else { return setTimer(now) }
             // 2.
-            var units: [(AppendUnit, Purpose)] = []
-            var cycle = DeskCycle(desk: self, now: now)
-            serve(&cycle, &units)
+            cycle = DeskCycle(desk: self, now: now)
+            serve(&cycle!, &units)
             // 3. Before the others in the group, so that they lie where they are foreseen.
-            beginReroutes(now)
-            if let batch = try decide(cycle.toRoute, now) {
+            state.beginReroutes(now)
+            if let batch = try decide(&cycle!.toRoute, now) {
                 putBack(&units, whoseReceiverWonIn: batch)
                 units.insert((batch.unit, .decisions(batch)), at: 0)
-                for entry in batch.entries { cycle.touch("lead " + entry.leadID) }
+                for entry in batch.entries { cycle!.touch("lead " + entry.leadID) }
             }
             // 4.
-            for plan in try owed(&cycle) { units.append((try makeUnit(plan), .own)) }
+            for plan in try owed(&cycle!) { units.append((try makeUnit(plan), .own)) }
             submit(units)
             setTimer(now)
-        } catch { stand(still: error) }
+            // Whoever waits for another request of this round, from which nothing came, has nobody else to wake them.
+            if units.isEmpty, !commands.isEmpty { home.execute { self.turn() } }
+        } catch {
+            // Those that this round had taken up already are answered as well.
+            commands.append(contentsOf: cycle?.toRoute.map(\.1) ?? [])
+            for (_, purpose) in units { if case .command(let command, _, _) = purpose { commands.append(command) } }
+            stand(still: error)
+        }
     }
 
     /// What the log says cannot be understood: nothing is decided on a state that may be wrong.
@@ -299,6 +306,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             case .command(let command, _, _): command.call.fail(.queueFull)
             case .own: break
             }
+            for (_, command) in purpose.routed { command.call.fail(.queueFull) }
         }
         retryAt = clock() + Self.retryMicroseconds
     }
@@ -419,14 +427,19 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         nextTick = 0
         for entry in batch.entries.reversed() where entry.decision.trigger.kind == .reroute {
             state.reroutes.prepend(
-                OperationsState.Reroute(lead: entry.lead, cause: entry.decision.trigger.position))
+                OperationsState.Reroute(
+                    lead: entry.lead, cause: entry.decision.trigger.position,
+                    before: state.router[entry.lead].heldSince + 1))
         }
     }
 
     /// Decides what waits, as far as one unit goes.
-    private func decide(_ asked: [(LeadNumber, DeskCommand)], _ now: Instant) throws -> DecisionBatch? {
+    ///
+    /// - Parameter asked: those that are answered here are taken out.
+    private func decide(_ asked: inout [(LeadNumber, DeskCommand)], _ now: Instant) throws -> DecisionBatch? {
         guard let plan = state.router.plan(at: now) else {
             for (_, command) in asked { command.call.fail(.noRuleSet) }
+            asked = []
             return nil
         }
         let batch = DecisionBatch(first: state.scanned, unit: makeEmptyUnit(), actor: ownUser)
@@ -454,13 +467,17 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         }
 
         // 1. Who asked for it.
-        for (lead, command) in asked {
+        var next = 0
+        while next < asked.count {
+            let (lead, command) = asked[next]
             let custody = router[lead].state.custody
             guard custody == .inbox || custody == .queue else {
+                asked.remove(at: next)
                 command.call.fail(
                     ErrorReply(.notWaiting, "the lead is in custody \(custody.name)", at: .params("/lead")))
                 continue
             }
+            next += 1
             let before = batch.entries.count
             try route(RoutingTrigger(.byHand, lead: lead, position: router[lead].heldSince))
             if let index = batch.entries[before...].lastIndex(where: { $0.lead == lead }) {
@@ -500,7 +517,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         while let next = state.reroutes.popFirst() {
             let record = router[next.lead]
             let custody = record.state.custody
-            if custody == .inbox || custody == .queue, record.heldSince < next.cause { return next }
+            if custody == .inbox || custody == .queue, record.heldSince < next.before { return next }
         }
         return nil
     }

@@ -20,6 +20,8 @@ struct OperationsState {
     var clocks = ClockBook()
     /// The log is folded in up to here.
     var scanned: UInt64 = 0
+    /// When the last event that was folded in was recorded.
+    private(set) var recordedAt = Instant.earliest
 
     /// By `LeadNumber`: how many events its stream has.
     private(set) var versions: [UInt64] = [0]
@@ -42,14 +44,24 @@ struct OperationsState {
 
     /// Leads that wait and are to be decided again, with the event that asks.
     var reroutes = Deque<Reroute>()
-    /// Activations with `reroute_waiting` whose instant has not come.
-    var reroutesToCome: [(from: Instant, position: UInt64)] = []
+    /// Activations with `reroute_waiting`, until that was asked for.
+    private(set) var reroutesToCome: [RerouteToCome] = []
     /// Leaves that have begun or will, and members whom a rule set no longer knows: their leads go back.
     var departures: [Departure] = []
 
     struct Reroute {
         var lead: LeadNumber
         var cause: UInt64
+        /// Only if it waits where it did since before this position.
+        var before: UInt64
+    }
+
+    struct RerouteToCome {
+        var from: Instant
+        /// The activation's position.
+        var position: UInt64
+        /// The first position at or after `from`: those that wait since before it are meant. Nil: that has not come.
+        var beginning: UInt64?
     }
 
     struct Departure {
@@ -76,6 +88,7 @@ struct OperationsState {
         else {
             throw ReadingFault(position: position, reason: "this program knows no event of type code \(record.type)")
         }
+        take(recordedAt: Instant(microseconds: record.recordedAt), at: position)
         switch type.stream {
         case .lead: try foldLead(record, type)
         case .policy:
@@ -103,7 +116,9 @@ struct OperationsState {
         case .captured where before.state != nil: additions[lead, default: []].append(position)
         case .enriched:
             additions[lead, default: []].append(position)
-            if custody == .queue, !record.isBackfill { reroutes.append(Reroute(lead: lead, cause: position)) }
+            if custody == .queue, !record.isBackfill {
+                reroutes.append(Reroute(lead: lead, cause: position, before: position))
+            }
         case .claimed: try foldClaim(record, lead, event)
         default: break
         }
@@ -227,13 +242,37 @@ struct OperationsState {
                     ClockPlan(
                         rules, version: activated.version.position, from: activated.from, position: position,
                         calendars: calendars.calendars, timeZoneVersion: calendars.zoneVersion))))
-        if rules.reroutesWaiting { reroutesToCome.append((activated.from, position)) }
+        if rules.reroutesWaiting {
+            // One from now on means all that wait already; one for later also those that come until then.
+            let isNow = activated.from <= recordedAt
+            reroutesToCome.append(
+                RerouteToCome(from: activated.from, position: position, beginning: isNow ? position : nil))
+        }
         guard let plan = router.plan(at: activated.from) else { return }
         // Whichever rule set it follows: before its instant comes, that may be another one than now. And one that is to come already
         // may not know whom this one knows.
         everyMember.formUnion(plan.members)
         remove(everyMember, notIn: plan, at: position)
         for later in router.plans(after: activated.from) { remove(Set(plan.members), notIn: later, at: position) }
+    }
+
+    /// What was said to begin by now begins before the event at `position`, which is the first one recorded since.
+    private mutating func take(recordedAt now: Instant, at position: UInt64) {
+        recordedAt = now
+        for index in reroutesToCome.indices where reroutesToCome[index].beginning == nil {
+            if reroutesToCome[index].from <= now { reroutesToCome[index].beginning = position }
+        }
+    }
+
+    /// Where a rule set that has come into force asks for it, all that wait are decided again.
+    mutating func beginReroutes(_ now: Instant) {
+        for due in reroutesToCome where due.beginning != nil || due.from <= now {
+            let beginning = due.beginning ?? scanned
+            for lead in router.waitingLeads where router[lead].heldSince < beginning {
+                reroutes.append(Reroute(lead: lead, cause: due.position, before: beginning))
+            }
+        }
+        reroutesToCome.removeAll { $0.beginning != nil || $0.from <= now }
     }
 
     private mutating func remove(_ members: Set<MemberNumber>, notIn plan: RoutingPlan, at position: UInt64) {
@@ -283,6 +322,7 @@ struct OperationsState {
 
     /// An own decision that was stored, and is folded into the router's state already: nothing of it has to be read.
     mutating func stored(_ entry: DecisionBatch.Entry, at position: UInt64, recordedAt: Instant) throws {
+        take(recordedAt: recordedAt, at: position)
         let (decision, lead) = (entry.decision, entry.lead)
         setVersion(of: lead, versions[lead.index] + 1)
         if let pool = decision.pool { setPool(of: lead, decision.plan.pools[Int(pool.rawValue)].number, position) }
