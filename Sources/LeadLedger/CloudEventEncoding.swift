@@ -116,7 +116,7 @@ struct InstantEncoder {
 
     /// - Parameter place: has room for 32 bytes, more than a text takes.
     mutating func write(_ instant: Int64, to place: UnsafeMutableRawPointer) -> Int {
-        if instant != microseconds { encode(instant) }
+        if instant != microseconds || count == 0 { encode(instant) }
         place.storeBytes(of: text, as: SIMD32<UInt8>.self)
         return count
     }

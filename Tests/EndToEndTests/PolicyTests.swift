@@ -131,7 +131,7 @@ import Testing
         try client.ask("queue.release", #"{"token":"\#(token)","reason":"other"}"#)
         let events = try client.history("L2", count: 5)
         #expect(events[4]["type"].string == "lead.assigned" && events[4]["data"]["member"].string == "ana")
-        #expect(events[4]["data"]["decision"]["trigger"]["kind"].string == "reroute", "\(events[4])")
+        #expect(events[4]["data"]["decision"]["trigger"]["kind"].string == "drain", "\(events[4])")
         #expect(try client.history("foreign", count: 3).count == 3)
         #expect(try daemon.terminate() == .exited(0))
     }

@@ -82,10 +82,13 @@ extension RouterState {
         plan.pools.indices.filter { !queues[plan.pools[$0].number.index].isEmpty }.map { PoolIndex($0) }
     }
 
-    /// The leads in queues of pools that the rule set does not have, in the order of each queue: nobody of theirs can take them.
+    /// The leads in queues of pools that the rule set does not have and an earlier one had, in the order of each queue: nobody of
+    /// theirs can take them. A queue that no rule set ever had is another system's affair.
     package func strandedLeads(_ plan: RoutingPlan) -> [LeadNumber] {
-        queues.indices.filter { index in
-            !queues[index].isEmpty && plan.pool(numbered: PoolNumber(rawValue: UInt32(index))) == nil
+        queues.indices.filter { index -> Bool in
+            let pool = PoolNumber(rawValue: UInt32(index))
+            return !queues[index].isEmpty && plan.pool(numbered: pool) == nil
+                && plans.contains { $0.pool(numbered: pool) != nil }
         }.flatMap { queues[$0].inOrder.map(\.lead) }
     }
 

@@ -107,12 +107,12 @@ import Testing
         try capture("L1")
         #expect(try standing("L1") == ("queue", "all"))
         place.clock.advance(-240_000_000)
-        // No event tells of the end of this one.
-        let until = place.clock.instant.advanced(byMicroseconds: 1_000_000)
+        // No event tells of the end of this one. Instants stand still until the clock has caught up with what is recorded.
+        let until = place.clock.instant.advanced(byMicroseconds: 241_000_000)
         _ = try place.answer { .presence(.memberPaused, of: "ann", reason: nil, until: until, actor: 7, $0) }.get()
         try place.rest()
         #expect(try standing("L1") == ("queue", "all"))
-        try pass(seconds: 2)
+        try pass(seconds: 242)
         #expect(try standing("L1") == ("owner", "ann"))
     }
 

@@ -375,6 +375,16 @@ struct PlainLedger {
         (event.type == .assigned || event.type == .queued) && event.data["decision"].isPresent
     }
 
+    /// Where the matter of an event begins: there, or, of a rule set for later, with the first event recorded once it is in force.
+    private func beginning(of cause: Int) -> Int {
+        let event = events[cause]
+        guard event.type == .policyActivated || event.type == .policyRolledBack,
+            let at = event.data["at"].string.flatMap({ try? Instant(rfc3339: $0) })?.microseconds,
+            at > event.recordedAt
+        else { return cause }
+        return events[cause...].first { $0.recordedAt >= at }?.position ?? events.count
+    }
+
     private mutating func checkDecision(_ event: PlainEvent) {
         let (decision, id) = (event.data["decision"], event.subject)
         let kind = decision["trigger"]["kind"].string ?? ""
@@ -404,7 +414,7 @@ struct PlainLedger {
             switch kind {
             case "arrival": seen.inbox[id].map { $0.since == cause && !$0.isBackfill } ?? false
             case "drain": seen.queues[id].map { $0.since == cause } ?? false
-            case "reroute": waits.map { $0.since < cause } ?? false
+            case "reroute": waits.map { $0.since < beginning(of: cause) } ?? false
             case "by_hand": waits.map { $0.since == cause } ?? false
             case "take_back":
                 seen.owners[id].map { $0.since < cause } ?? false && events[cause].type == .escalated
@@ -504,7 +514,9 @@ struct PlainLedger {
     // MARK: When all is quiet
 
     /// What must hold when the desk has done all it can, at an instant.
-    mutating func checkQuiet(at now: Int64) {
+    mutating func checkQuiet(at clock: Int64) {
+        // What was recorded has been, though the clock was set back.
+        let now = max(clock, events.last?.recordedAt ?? clock)
         func quiet(_ what: String) { faults.append("when all is quiet: \(what)") }
         for decision in state.voids.keys { quiet("the decision at \(decision) is not voided") }
         guard let active = state.activation(at: now),
