@@ -49,6 +49,8 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     private var round = Round()
     /// Pools whose queue may go on.
     private var poolsToDrain: Set<PoolIndex> = []
+    /// How far down a queue was looked that is too long to be looked through at once.
+    private var drainPlaces: [PoolNumber: DueQueue.Entry] = [:]
     private var nextTick: Int64 = 0
     /// Units were refused, or there was no room for them: no round before then.
     private var retryAt: Int64 = 0
@@ -495,7 +497,9 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             poolsToDrain.formUnion(router.takeFreedPools(plan))
             if let pool = poolsToDrain.min() {
                 // A drain looks at so many leads and no more: where it gave some out, it is asked again.
-                let given = try router.drain(pool, at: now, details: details, store: store)
+                let number = plan.pools[Int(pool.rawValue)].number
+                let given = try router.drain(
+                    pool, from: &drainPlaces[number], at: now, details: details, store: store)
                 if given == 0 { poolsToDrain.remove(pool) }
             } else if let lead = stranded.popFirst() {
                 try route(RoutingTrigger(.drain, lead: lead, position: router[lead].heldSince))

@@ -6,6 +6,7 @@ extension RouterState {
     /// A fault leaves the state as it was, new numbers for ids apart, which mean nothing by themselves.
     package mutating func apply(_ event: RouterEvent) throws(RouterFault) {
         guard event.position >= end else { throw .outOfOrder(position: event.position, end: end) }
+        if !barren.isEmpty { barren = [:] }
         switch event.body {
         case .lead(let lead):
             var change = LeadChange(lead, numbering: &self)

@@ -117,7 +117,9 @@ extension RouterState {
         }
         guard let manager else { return nil }
         let number = plan.members[Int(manager.rawValue)]
-        return number == record.holder ? nil : number
+        // Who has it as the manager keeps it. Who has it by a turn of the pool was too slow as anybody is.
+        if number == record.holder, record.decision == record.since + 1 { return nil }
+        return number
     }
 
     // MARK: 3. Candidates

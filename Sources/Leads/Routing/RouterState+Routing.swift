@@ -39,7 +39,7 @@ extension RouterState {
         var decision = decide(request, by: plan)
         // An owner's match takes no place in a pool, nor does a manager's.
         if let pool = decision.pool, leads[trigger.lead].state.custody != .queue,
-            try drain(pool, at: instant, details: details, store: store) > 0
+            try drainHead(pool, at: instant, details: details, store: store) > 0
         {
             decision = decide(request, by: plan)
         }
@@ -50,18 +50,54 @@ extension RouterState {
     /// Gives out what can be given out of a pool's queue, in its order, and says how many that were. Who cannot be given out is
     /// left where it waits, without an event. The trigger of each is the event that queued it: places become free by hours and
     /// caps too, of which no event tells.
+    ///
+    /// It looks at the first `drainScanMax` leads, and at as many of those behind them, going on at `place`: so that no lead waits
+    /// for ever behind many that ask for what nobody has.
+    ///
+    /// - Parameter place: where the last drain of this pool came to; nil: to the end, or this is the first.
     @discardableResult
     package mutating func drain(
+        _ pool: PoolIndex, from place: inout DueQueue.Entry?, at instant: Instant,
+        details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
+    ) throws(RouterFault) -> Int {
+        var (given, head) = try drainNext(pool, after: nil, at: instant, details: details, store: store)
+        guard let last = head else {
+            place = nil
+            return given
+        }
+        let start = place.map { max($0, last) } ?? last
+        let (more, end) = try drainNext(pool, after: start, at: instant, details: details, store: store)
+        given += more
+        place = end
+        return given
+    }
+
+    /// Drains the first of a queue only, for an arrival that must not go before them.
+    private mutating func drainHead(
         _ pool: PoolIndex, at instant: Instant,
         details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
     ) throws(RouterFault) -> Int {
-        guard let plan = plan(at: instant), plan.ruleSet.pools[pool].pushes else { return 0 }
+        // At one instant nobody becomes eligible by what is decided, unless somebody is freed: what was looked at once need not be
+        // looked at again for each arrival.
+        if barren[pool] == instant { return 0 }
+        let (given, _) = try drainNext(pool, after: nil, at: instant, details: details, store: store)
+        if given == 0 { barren[pool] = instant }
+        return given
+    }
+
+    /// - Returns: how many were given out, and the last one that was looked at; nil if there is nothing behind it, or nobody free.
+    private mutating func drainNext(
+        _ pool: PoolIndex, after place: DueQueue.Entry?, at instant: Instant,
+        details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
+    ) throws(RouterFault) -> (given: Int, last: DueQueue.Entry?) {
+        guard let plan = plan(at: instant), plan.ruleSet.pools[pool].pushes else { return (0, nil) }
         let number = plan.pools[Int(pool.rawValue)].number
-        guard !queues[number.index].isEmpty, hasFreeMember(pool, plan, at: instant) else { return 0 }
+        guard !queues[number.index].isEmpty, hasFreeMember(pool, plan, at: instant) else { return (0, nil) }
         var given = 0
         var looked = 0
-        var last: DueQueue.Entry?
-        while looked < RoutingLimits.drainScanMax, let entry = queues[number.index].next(after: last) {
+        var last = place
+        while let entry = queues[number.index].next(after: last) {
+            guard looked < RoutingLimits.drainScanMax else { return (given, last) }
             last = entry
             looked += 1
             let lead = details(entry.lead, leads[entry.lead], plan)
@@ -74,7 +110,7 @@ extension RouterState {
             given += 1
             if !hasFreeMember(pool, plan, at: instant) { break }
         }
-        return given
+        return (given, nil)
     }
 
     /// The pools of a rule set in whose queue somebody waits, in its order.

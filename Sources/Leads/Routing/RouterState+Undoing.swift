@@ -41,6 +41,7 @@ extension RouterState {
 
     package mutating func undo(_ undo: Undo) {
         let (before, after) = (undo.before, leads[undo.lead])
+        barren = [:]
         // 1. The queues, and the trigger that waits again.
         if after.state.custody == .queue { queues[after.queue.index].remove(after.entry(as: undo.lead)) }
         if before.state.custody == .queue { queues[before.queue.index].insert(before.entry(as: undo.lead)) }

@@ -38,6 +38,8 @@ package struct RouterState: Sendable {
     var triggers = TriggerList()
     /// Members for whom a place may have become free since the last `takeFreedPools`.
     var freed: [MemberNumber] = []
+    /// Pools whose first waiting leads nobody could take at that instant. Emptied by whatever may change that.
+    var barren: [PoolIndex: Instant] = [:]
 
     package init() {}
 

@@ -25,7 +25,8 @@ package enum RoutingLimits {
     package static let performanceDays: Int64 = 90
 
     /// Leads of a queue that are looked at for one freed place: the first ones due may need what the free member lacks. Beyond
-    /// so many the next trigger goes on, so that a queue of 100,000 does not hold up an arrival. By taste.
+    /// so many the next trigger goes on, so that a queue of 100,000 does not hold up an arrival; those behind are looked at in
+    /// turn. By taste.
     package static let drainScanMax = 256
 
     /// Leads in one chunk of a queue: as many as are moved at once for one that comes in the middle.

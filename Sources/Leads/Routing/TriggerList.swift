@@ -121,6 +121,7 @@ extension RouterState {
     }
 
     mutating func free(_ member: MemberNumber) {
+        if !barren.isEmpty { barren = [:] }
         guard member != .nobody, !members[member.index].isFreed else { return }
         members[member.index].isFreed = true
         freed.append(member)

@@ -303,6 +303,32 @@ import Testing
         #expect(Self.codes(world.last, "b") == ["leave"])
     }
 
+    @Test func `who waits behind hundreds that nobody can take is not forgotten`() throws {
+        var rules = RoutingWorld.rules(["a"])
+        rules.languages = ["en", "fr"]
+        rules.members[0].languages = PolicySet([0])
+        rules.members[0].caps.open = 1
+        rules.pools[0].language = .require
+        let world = try RoutingWorld(rules)
+        func language(_ tag: String) -> [LeadField: FactValue] { [.language: .text(Array(tag.utf8))] }
+        try world.capture("L0", language("en"))
+        for number in 0..<2 * RoutingLimits.drainScanMax + 10 { try world.capture("F\(number)", language("fr")) }
+        try world.capture("last", language("en"))
+        try world.route()
+        let last = world.state.lead(RoutingWorld.key("last"))
+        #expect(world.state[last].state.custody == .queue)
+        try world.happen(.lost, "L0", reason: "x")
+        // Looked for again and again, as the desk does: each look goes further down.
+        var looks = 0
+        while world.state[last].state.custody == .queue, looks < 5 {
+            try world.store(.memberResumed(member: "a"))
+            try world.route()
+            looks += 1
+        }
+        #expect(world.state[last].state.custody == .owner, "\(looks) looks")
+        #expect(world.state.invariantBroken == nil)
+    }
+
     // MARK: Taking back
 
     @Test func `a take-back passes over all who had it in this cycle, and goes to the manager after n hops`() throws {
@@ -324,6 +350,10 @@ import Testing
         #expect(try world.route() == 1)
         #expect(world.last.outcome == .manager("boss"))
         #expect(world.state.invariantBroken == nil)
+        // The manager is the last one asked, and keeps it.
+        try world.happen(.escalated, "L0") { $0.reassigns = true }
+        #expect(try world.route() == 1)
+        #expect(world.last.outcome == .manager("boss"))
         // Lost and resumed, the cycle goes on; recycled, all may have it again.
         try world.happen(.recycled, "L0")
         #expect(world.state.earlierHolders(of: world.state.lead(RoutingWorld.key("L0"))).isEmpty)

@@ -15,6 +15,8 @@ final class RoutingWorld {
     var facts: [LeadNumber: LeadFacts] = [:]
     var dues: [LeadNumber: Instant] = [:]
     var now = RoutingWorld.start
+    /// How far each queue was looked down.
+    var places: [PoolIndex: DueQueue.Entry] = [:]
     private var next: UInt64 = 0
 
     /// A Monday, 09:00 UTC.
@@ -96,7 +98,7 @@ final class RoutingWorld {
             for pool in state.takeFreedPools(plan) {
                 count += try deciding { world, store throws(RouterFault) in
                     try world.state.drain(
-                        pool, at: world.now, details: Self.details(world), store: store)
+                        pool, from: &world.places[pool], at: world.now, details: Self.details(world), store: store)
                 }
             }
         }
