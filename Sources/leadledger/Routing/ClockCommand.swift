@@ -53,7 +53,8 @@ struct ClockCommand: ParsableCommand {
 
     static func write(_ result: JSONValue, _ word: String, to output: Output) {
         for clock in result["clocks"]?.elements ?? result.elements {
-            let due = clock["due"].map { ", due \($0.shown)" } ?? ""
+            // One that is paused has none.
+            let due = clock["due"]?.string == nil ? "" : ", due \(clock["due"].shown)"
             output.line(
                 "\(result["lead"].shown): \(clock["clock"].shown) \(word)\(due), position \(clock["position"].shown)")
         }
