@@ -80,6 +80,11 @@ import Testing
         try client.append("lead.captured", "X", "c", "{}")
         _ = try client.owner("X")
         try client.append("lead.assigned", "X", "a", #"{"member":"crm-user","mode":"import"}"#)
+        // One that begins later does not know her either: hers go back now, and not then.
+        let later = try client.ask(
+            "policy.publish", #"{"document":\#(RoutingPlace.quoted(rules(members: ["bo", "cy"])))}"#)["version"].integer
+        try client.ask(
+            "policy.activate", #"{"policy":"sales","version":\#(later ?? -1),"at":"9999-12-31T00:00:00Z"}"#)
         try client.publish(rules(members: ["bo"]))
         try Monotonic.wait(for: "bo to have all four") { try states(client) == ["bo present 4"] }
         #expect(try client.owner("X") == "crm-user")
