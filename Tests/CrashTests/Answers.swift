@@ -20,8 +20,8 @@ extension LineClient {
             ("report.funnel", #"{"by":"channel"}"#),
             ("report.funnel", #"{"by":"channel","mode":"flow"}"#),
             ("report.attribution", #"{"by":"channel","models":["first","last","linear"]}"#),
-            ("report.response", #"{"by":"hour",\(instant)}"#),
-            ("report.leaks", #"{"by":"channel",\(instant)}"#),
+            ("report.response", #"{"by":"hour",\#(instant)}"#),
+            ("report.leaks", #"{"by":"channel",\#(instant)}"#),
             ("report.fairness", #"{"to":"2100-01-01T00:00:00Z"}"#),
         ]
         questions += leads.map { ("lead.get", #"{"lead":"\#($0)"}"#) }

@@ -40,7 +40,7 @@ extension ProgramTests {
         private func cut(_ count: Int, seed: UInt64, plant: DiskShim.Plant = .none) throws -> Result {
             var random = SeededGenerator(seed: seed)
             var result = Result()
-            let disk = try LoopDisk(megabytes: 256)
+            let disk = try LoopDisk(megabytes: 512)
             /// By position: the leads whose capture was acknowledged, over all cuts.
             var acknowledged: [Int: String] = [:]
             var captured = 0

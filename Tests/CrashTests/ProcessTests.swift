@@ -19,10 +19,13 @@ extension ProgramTests {
         @Test func `SIGTERM ends it with 0, removes the socket and leaves every cache clean`() throws {
             let daemon = try place.serve()
             try capture(100, try place.connect())
-            #expect(states().allSatisfy { $0.contains("state=open") } && states().count == 5)
+            #expect(
+                states().allSatisfy { $0.contains("state=open") } && states().count == 1 + LineClient.modelNames.count)
             #expect(try daemon.terminate() == .exited(0))
             #expect(access(place.socket, F_OK) != 0)
-            #expect(states().allSatisfy { $0.contains("state=clean") } && states().count == 5, "\(states())")
+            #expect(
+                states().allSatisfy { $0.contains("state=clean") } && states().count == 1 + LineClient.modelNames.count,
+                "\(states())")
             #expect(try place.check().status == .exited(0))
         }
 
