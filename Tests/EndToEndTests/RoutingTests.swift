@@ -157,4 +157,19 @@ import Testing
         #expect(third[2]["data"]["decision"]["trigger"]["kind"].string == "reroute", "\(third)")
         #expect(try daemon.terminate() == .exited(0))
     }
+
+    @Test func `a qualification that is dated before the rule set came into force is routed by it`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.publish(
+            RoutingPlace.rules(
+                members: [("ana", "")], pools: [("all", ["ana"], "")], more: "route_marketing_qualified: true"))
+        try client.capture("L1")
+        try client.ask(
+            "append",
+            #"{"events":[{"id":"q","source":"t","type":"lead.marketing_qualified","subject":"L1","time":"2020-01-01T00:00:00Z","data":{}}]}"#
+        )
+        #expect(try client.owner("L1") == "ana")
+        #expect(try daemon.terminate() == .exited(0))
+    }
 }

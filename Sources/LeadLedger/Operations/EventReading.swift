@@ -142,6 +142,16 @@ final class EventReader {
     }
 }
 
+extension EventLog {
+    /// What the decision stored at `position` moved; nil where the event there holds none, or there is none.
+    func turn(ofDecisionAt position: UInt64) throws -> NamedTurn? {
+        let reader = EventReader()
+        return try record(at: Position(rawValue: position)) { record in
+            try reader.withData(of: record) { try EventReader.turn($0, position) }
+        } ?? nil
+    }
+}
+
 // MARK: - Facts
 
 extension LeadFacts {

@@ -42,13 +42,10 @@ extension OperationsDesk {
         guard state.router.hasDecisionsToVoid else { return }
         for (decision, lead, cause) in state.router.decisionsToVoid.prefix(Limits.deskDeparturesPerUnit) {
             let leadID = try state.id(of: lead, from: log)
-            let reader = EventReader()
-            let turn = try log.record(at: Position(rawValue: decision)) { record in
-                try reader.withData(of: record) { try EventReader.turn($0, decision) }
-            }
-            guard let turn = turn ?? nil else {
+            guard let turn = try log.turn(ofDecisionAt: decision) else {
                 throw ReadingFault(position: decision, reason: "it moved no balances, although it should have")
             }
+            let reader = EventReader()
             let reason = try log.record(at: Position(rawValue: cause)) { record in
                 try reader.withData(of: record) { $0["reason"]?.string ?? "" }
             }

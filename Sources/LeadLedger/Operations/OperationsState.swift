@@ -105,7 +105,9 @@ struct OperationsState {
         let (event, extras) = try reader.leadEvent(record, type)
         let before = router.standing(of: event.lead)
         try router.apply(
-            RouterEvent(position: position, instant: Instant(microseconds: record.instant), body: .lead(event)))
+            RouterEvent(
+                position: position, instant: Instant(microseconds: record.instant),
+                recordedAt: Instant(microseconds: record.recordedAt), body: .lead(event)))
         let lead = router.lead(event.lead)
         setVersion(of: lead, record.version.rawValue)
         let custody = router[lead].state.custody
@@ -208,11 +210,7 @@ struct OperationsState {
         guard let decision, decision < position else {
             throw ReadingFault(position: position, reason: "pool.decision_voided names no decision before it")
         }
-        let another = EventReader()
-        let turn = try log.record(at: Position(rawValue: decision)) { record in
-            try another.withData(of: record) { try EventReader.turn($0, decision) }
-        }
-        guard let turn = turn ?? nil else {
+        guard let turn = try log.turn(ofDecisionAt: decision) else {
             throw ReadingFault(position: position, reason: "the event at position \(decision) holds no decision")
         }
         try router.apply(

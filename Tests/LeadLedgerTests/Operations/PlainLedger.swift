@@ -258,7 +258,7 @@ struct PlainLedger {
         case .disqualified:
             end("disqualified")
             if !event.isBackfill, let reason = event.data["reason"].string,
-                PlainRules.voidingReasons.contains(reason), state.activation(at: event.instant) != nil,
+                PlainRules.voidingReasons.contains(reason), state.activation(at: event.recordedAt) != nil,
                 let decision = lead.decision
             {
                 state.voids[decision] = event.position
