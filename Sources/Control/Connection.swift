@@ -222,6 +222,11 @@ package final class Connection: @unchecked Sendable {
 
     /// Takes what was read.
     func received(_ incoming: ByteBuffer) {
+        take(incoming)
+        loop.readEnded()
+    }
+
+    private func take(_ incoming: ByteBuffer) {
         activeAt = loop.now
         switch phase {
         case .open: break
@@ -490,6 +495,12 @@ package final class Connection: @unchecked Sendable {
             readOn()
         }
         finishIfDone()
+    }
+
+    /// Writes what was answered so far, in the middle of a turn.
+    func flushEarly() {
+        guard phase != .closed else { return }
+        flush()
     }
 
     private func flush() {

@@ -10,6 +10,11 @@ package protocol RequestService: AnyObject {
     /// All lines that had arrived on any connection of this loop were received: the moment to hand a batch on.
     func batchEnded()
 
+    /// Gives the answers that have become known meanwhile. Called after each read of a connection, so it has to cost nothing where
+    /// there are none.
+    /// - Returns: whether there were any.
+    func giveAnswers() -> Bool
+
     /// No reply or notification reaches this client any more. Comes once for each connection that was served.
     func connectionClosed(_ connection: Connection)
 }
@@ -68,6 +73,14 @@ final class WireLoop: @unchecked Sendable {
         turnIsOpen = true
         // Tasks run after all channels that were ready have been read.
         eventLoop.assumeIsolated().execute { self.endTurn() }
+    }
+
+    /// Some lines were received, and the turn goes on: what can be answered by now leaves. Clients that have many requests in flight
+    /// send the next ones while this loop reads those of others; else all would wait for the end of a turn, and the loop
+    /// then for them.
+    func readEnded() {
+        guard service.giveAnswers() else { return }
+        for connection in touched { connection.flushEarly() }
     }
 
     private func endTurn() {

@@ -62,6 +62,8 @@ extension Configuration {
         log.spaceStepBytes = Int(allocationStepBytes)
         log.indexCommitEvents = indexCommitEvents
         log.indexCommitInterval = .milliseconds(indexCommitMilliseconds)
+        // Tests wait for it on machines that other tests keep busy.
+        log.indexStepsBack = !isTest
         log.mayUseTmpfs = isTest
         return log
     }

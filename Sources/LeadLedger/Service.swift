@@ -126,6 +126,8 @@ final class Service: RequestService, @unchecked Sendable {
 
     func batchEnded() { append.batchEnded() }
 
+    func giveAnswers() -> Bool { append.giveAnswers() }
+
     func connectionClosed(_ connection: Connection) {
         subscriptions.connectionClosed(connection)
         consumers.connectionClosed(connection)

@@ -3,7 +3,8 @@ import Synchronization
 
 /// The thread that brings the index up to the log: it commits when enough events wait or the oldest waited long enough.
 ///
-/// It takes the events from the overlay's tail, not from the log. A full disk or a full map pauses it: nothing is lost,
+/// It takes the events from the overlay's tail, not from the log. It steps back for those who append, whom it would else take a
+/// third of their processors in a burst: it runs where nobody else would, until it is far behind or somebody waits for it. A full disk or a full map pauses it: nothing is lost,
 /// the tail grows, and at its bound appends are refused until there is room again. An index that is broken stops the
 /// ledger, since nothing could say any more which events are stored; the next start rebuilds it from the log.
 // Sendable: `events` and `log` are the thread's own, all else is locked or atomic.
@@ -29,6 +30,11 @@ final class IndexFollower: @unchecked Sendable {
         var isFlushWanted = false
     }
 
+    /// Whether the thread runs only where nobody else would; nil where it has no choice.
+    private let isIdle = Mutex<Bool?>(nil)
+    /// So far behind it runs as others do: long before its lag makes appends wait.
+    private let urgentEvents: UInt64
+
     /// How long it waits before it tries a full disk again.
     private static let pauseNanoseconds: UInt64 = 1_000_000_000
 
@@ -42,26 +48,44 @@ final class IndexFollower: @unchecked Sendable {
         self.configuration = configuration
         self.onBroken = onBroken
         self.progress = Atomic(progress)
+        urgentEvents = UInt64(configuration.tailEventsMax / 4)
     }
 
-    func start() throws(LedgerError) { thread = try .start("index") { self.run() } }
+    func start() throws(LedgerError) {
+        thread = try .start("index") { self.run() }
+        // Where it could not be called back, it would starve on a machine that others keep busy.
+        if configuration.indexStepsBack, WorkerThread.mayCeaseToBeIdle { isIdle.withLock { $0 = false } }
+        setIdle(true)
+    }
+
+    private func setIdle(_ wanted: Bool) {
+        isIdle.withLock { isIdle in
+            guard let before = isIdle, before != wanted else { return }
+            thread?.setIdle(wanted)
+            isIdle = wanted
+        }
+    }
 
     /// Called by the appender after each group.
     func notice(end: UInt64, before: UInt64) {
         // It wakes by itself every interval; ring only when the batch has just become full.
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
+        let urgent = progress.load(ordering: .relaxed) + urgentEvents
+        if before < urgent, end >= urgent { setIdle(false) }
     }
 
     /// Brings the index up to the log now, as far as its disk allows. For tests and the end.
     func flush() {
         order.withLock { $0.isFlushWanted = true }
+        setIdle(false)
         doorbell.ring()
     }
 
     /// Brings the index up to the log, unless it is paused or broken, and ends the thread.
     func stop() {
         order.withLock { $0.isStopping = true }
+        setIdle(false)
         doorbell.ring()
         thread?.join()
         thread = nil
@@ -103,6 +127,7 @@ final class IndexFollower: @unchecked Sendable {
                 }
             }
             if isStopping { return }
+            stepBackWhenNear()
             if now - readersChecked >= configuration.readerCheckInterval.nanoseconds {
                 readersChecked = now
                 // A failure here is one of the lock file, not of the data: the next start looks at it.
@@ -124,6 +149,11 @@ final class IndexFollower: @unchecked Sendable {
             // Snapshots taken before this commit need the events from `start` on still (Overlay O4).
             overlay.trimTarget.store(start, ordering: .releasing)
             pause.withLock { if !$0.isEmpty { $0 = "" } }
+            if !all { stepBackWhenNear() }
         }
+    }
+
+    private func stepBackWhenNear() {
+        if overlay.end < progress.load(ordering: .relaxed) + urgentEvents / 2 { setIdle(true) }
     }
 }

@@ -138,8 +138,14 @@ package final class SpaceAhead: Sendable {
 /// would have to write. Where a file system has no such writes, the space is left allocated only.
 // Sendable: `range` is set by the thread that writes the log while `preparing` is false, and read by this one while it is true.
 private final class SpaceWriter: @unchecked Sendable {
-    /// Written and made known at once: a few milliseconds.
+    /// Made known at once: a few milliseconds.
     static let pieceBytes: UInt64 = 1 << 20
+    /// Written at once: a fifth of a millisecond, for which the commit's own writes wait, since the kernel lets one write to a file
+    /// at a time.
+    private static let writeBytes: UInt64 = 256 << 10
+    /// Microseconds from one write to the next. Without a pause this thread is back before a commit that waited for the file has
+    /// woken up, and takes it again, and again: commits stood still for 5 to 30 ms while space was being written.
+    private static let pauseMicroseconds: UInt32 = 100
     private static let pageBytes: UInt64 = 4_096
     /// O_DIRECT, which Swift's Glibc does not show.
     #if arch(arm64)
@@ -154,6 +160,7 @@ private final class SpaceWriter: @unchecked Sendable {
     private let doorbell = Doorbell()
     private let pieceDone = Doorbell()
     private let preparing = Atomic<Bool>(false)
+    private let isAwaited = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
     private var range: Range<UInt64> = 0..<0
     private var allocate: () -> Bool = { false }
@@ -188,7 +195,11 @@ private final class SpaceWriter: @unchecked Sendable {
     }
 
     /// Waits until a piece is ready, or nothing more is being prepared.
-    func waitForPiece() { pieceDone.wait(nanoseconds: 100_000_000) }
+    func waitForPiece() {
+        isAwaited.store(true, ordering: .relaxed)
+        pieceDone.wait(nanoseconds: 100_000_000)
+        isAwaited.store(false, ordering: .relaxed)
+    }
 
     private func run() {
         while true {
@@ -211,24 +222,28 @@ private final class SpaceWriter: @unchecked Sendable {
     private func writeZeros() {
         let descriptor = open(path, O_WRONLY | O_CLOEXEC | Self.direct)
         var memory: UnsafeMutableRawPointer?
-        let hasMemory = posix_memalign(&memory, Int(Self.pageBytes), Int(Self.pieceBytes)) == 0
+        let hasMemory = posix_memalign(&memory, Int(Self.pageBytes), Int(Self.writeBytes)) == 0
         defer {
             free(memory)
             if descriptor >= 0 { close(descriptor) }
         }
         guard descriptor >= 0, hasMemory, let memory else { return publish(range.upperBound) }
-        memset(memory, 0, Int(Self.pieceBytes))
+        memset(memory, 0, Int(Self.writeBytes))
         var at = range.lowerBound
         while at < range.upperBound, !isStopping.load(ordering: .acquiring) {
-            // To the next multiple of a piece.
-            let end = min((at / Self.pieceBytes + 1) * Self.pieceBytes, range.upperBound)
+            // To the next multiple.
+            let end = min((at / Self.writeBytes + 1) * Self.writeBytes, range.upperBound)
             let count = pwrite(descriptor, memory, Int(end - at), off_t(at))
             if count < 0, errno == EINTR { continue }
             // Any error: the space is allocated, and the log says itself what is wrong with its device.
             guard count > 0, UInt64(count) % Self.pageBytes == 0 else { return publish(range.upperBound) }
             at += UInt64(count)
-            publish(at)
-            pieceDone.ring()
+            if at % Self.pieceBytes == 0 || at == range.upperBound {
+                publish(at)
+                pieceDone.ring()
+            }
+            // Who waits for space writes nothing.
+            if !isAwaited.load(ordering: .relaxed) { usleep(Self.pauseMicroseconds) }
         }
     }
 }

@@ -73,6 +73,27 @@ package final class WorkerThread: @unchecked Sendable {
 
     /// Waits for its end. Once.
     package func join() { pthread_join(handle, nil) }
+
+    /// Has the thread run as everybody does, or only where nobody else would. From any thread, until `join()`.
+    package func setIdle(_ isIdle: Bool) {
+        var parameters = sched_param()
+        pthread_setschedparam(handle, isIdle ? Self.idlePolicy : SCHED_OTHER, &parameters)
+    }
+
+    /// Whether a thread that has become idle may become one like others again: root may, and whoever has RLIMIT_NICE at 20 or more.
+    /// Found out by a thread that tries.
+    package static let mayCeaseToBeIdle: Bool = {
+        final class Answer: Sendable {
+            let isYes = Atomic<Bool>(false)
+        }
+        let answer = Answer()
+        let thread = try? start("priority", priority: .idle) {
+            var parameters = sched_param()
+            answer.isYes.store(sched_setscheduler(0, SCHED_OTHER, &parameters) == 0, ordering: .relaxed)
+        }
+        thread?.join()
+        return answer.isYes.load(ordering: .relaxed)
+    }()
 }
 
 /// Wakes one thread that waits. It rings until somebody has waited; more rings before that make no difference.

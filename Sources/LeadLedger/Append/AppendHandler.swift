@@ -5,6 +5,7 @@ import Leads
 import Ledger
 import NIOCore
 import Projections
+import Synchronization
 
 // AppendHandler: one event loop's share of the way into the log.
 //
@@ -18,7 +19,8 @@ import Projections
 //   A2  a connection with a unit in the backlog is not read: its order is never broken, and what waits is bounded by what one
 //       turn can read.
 
-/// Lives on its event loop and is touched nowhere else, but for `deliver` and `queueHasRoom`, which hop to it.
+/// Lives on its event loop and is touched nowhere else, but for `deliver`, which leaves units for it, and `queueHasRoom`, which hops
+/// to it.
 // Sendable: see above; the event loop is the isolation.
 final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private let log: EventLog
@@ -38,6 +40,10 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Units that were answered, to be used again: making one takes five allocations.
     private var spareUnits: [AppendUnit] = []
     private var spareUnitsMax = Limits.spareUnitsMax
+    /// What the appender has given back and was not answered yet, commit by commit; and whether there is any, to be asked without
+    /// a lock. Whoever puts in the first has the loop look; it may look before.
+    private let settledUnits = Mutex<[[AppendUnit]]>([])
+    private let hasSettled = Atomic<Bool>(false)
     /// The clock as of the first line of this turn.
     private var turnInstant: Int64?
 
@@ -219,9 +225,27 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     // MARK: Out
 
     func deliver(_ units: [AppendUnit]) {
-        eventLoop.execute {
-            for unit in units { self.answer(unit) }
+        let isFirst = settledUnits.withLock { settled in
+            settled.append(units)
+            return settled.count == 1
         }
+        hasSettled.store(true, ordering: .releasing)
+        if isFirst { eventLoop.execute { _ = self.giveAnswers() } }
+    }
+
+    /// Answers what the appender has given back.
+    /// - Returns: whether there was anything.
+    func giveAnswers() -> Bool {
+        guard hasSettled.load(ordering: .acquiring) else { return false }
+        hasSettled.store(false, ordering: .relaxed)
+        let settled = settledUnits.withLock { settled in
+            defer { settled = [] }
+            return settled
+        }
+        for units in settled {
+            for unit in units { answer(unit) }
+        }
+        return !settled.isEmpty
     }
 
     private func answer(_ unit: AppendUnit) {
