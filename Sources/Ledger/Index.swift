@@ -17,6 +17,7 @@ final class Index: Sendable {
     let cache: CacheEnvironment
     let tables: IndexTables
     let origin: CacheEnvironment.Origin
+    let known: KnownStreams
 
     var environment: Environment { cache.environment }
 
@@ -33,7 +34,10 @@ final class Index: Sendable {
                 let tables = try IndexTables(environment)
                 return try tables.progress(in: environment.beginRead()) <= logEnd
             }
-            do throws(LMDBError) { tables = try IndexTables(cache.environment) } catch { throw .lmdb(error) }
+            do throws(LMDBError) {
+                tables = try IndexTables(cache.environment)
+                known = KnownStreams(streams: try cache.environment.beginRead().count(of: tables.rows))
+            } catch { throw .lmdb(error) }
         } catch {
             throw LedgerError(error)
         }
@@ -43,6 +47,12 @@ final class Index: Sendable {
         do throws(LMDBError) { return try tables.progress(in: environment.beginRead()) } catch {
             throw LedgerError(error)
         }
+    }
+
+    /// Goes on with the filter of the streams that the index has. On the thread that applies.
+    /// - Returns: whether there is more to do.
+    func fillKnown(rowsMax: Int) throws(LMDBError) -> Bool {
+        try known.fill(from: tables.rows, of: environment, rowsMax: rowsMax)
     }
 
     // MARK: Following
@@ -112,6 +122,7 @@ final class Index: Sendable {
                     throw batch.beginsAgain(key, at: start + UInt64(order[begun].index))
                 }
             }
+            known.insert(order.lazy.filter { events[Int($0.index)].version.rawValue == 1 }.map(\.key))
             batch.older.sort { $0.key < $1.key }
             for entry in batch.older { try tables.add(entry.position, at: entry.key, in: &transaction) }
             try tables.setProgress(start + UInt64(events.count), in: &transaction)

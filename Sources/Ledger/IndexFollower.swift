@@ -35,6 +35,9 @@ final class IndexFollower: @unchecked Sendable {
     /// So far behind it runs as others do: long before its lag makes appends wait.
     private let urgentEvents: UInt64
 
+    /// Rows gone through for the filter from one look at what else there is to do to the next: some milliseconds.
+    private static let filledAtOnce = 20_000
+
     /// How long it waits before it tries a full disk again.
     private static let pauseNanoseconds: UInt64 = 1_000_000_000
 
@@ -102,9 +105,10 @@ final class IndexFollower: @unchecked Sendable {
         let interval = configuration.indexCommitInterval.nanoseconds
         var readersChecked = MonotonicClock.nanoseconds()
         var wakeAt = readersChecked + interval
+        var isFilling = true
         while true {
             let before = MonotonicClock.nanoseconds()
-            if before < wakeAt { doorbell.wait(nanoseconds: wakeAt - before) }
+            if before < wakeAt, !isFilling { doorbell.wait(nanoseconds: wakeAt - before) }
             let now = MonotonicClock.nanoseconds()
             let (isStopping, isFlushWanted) = order.withLock { order in
                 defer { order.isFlushWanted = false }
@@ -128,6 +132,8 @@ final class IndexFollower: @unchecked Sendable {
             }
             if isStopping { return }
             stepBackWhenNear()
+            // Where it cannot be read, look-ups will say so.
+            isFilling = (try? index.fillKnown(rowsMax: Self.filledAtOnce)) ?? false
             if now - readersChecked >= configuration.readerCheckInterval.nanoseconds {
                 readersChecked = now
                 // A failure here is one of the lock file, not of the data: the next start looks at it.

@@ -1,4 +1,5 @@
 import LMDB
+import Synchronization
 
 /// What the index and the log knew at one moment, for look-ups off the appender's thread.
 ///
@@ -17,6 +18,8 @@ package struct IndexSnapshot: ~Copyable {
     /// Renewed only when a look-up finds something to compare with: a lead's first event costs no second snapshot.
     private var logTransaction: ReadTransaction
     private var logIsActive = false
+    /// Which streams the index has, as of this snapshot or later (K1).
+    private var filter: StreamFilter?
     /// False after `reset()`, and after a `renew()` that failed.
     private(set) var isActive = true
     /// Everything below it is in this snapshot.
@@ -51,6 +54,8 @@ package struct IndexSnapshot: ~Copyable {
             logTransaction.reset()
             try indexTransaction.renew()
             progress = Position(rawValue: try index.tables.progress(in: indexTransaction))
+            atomicMemoryFence(ordering: .sequentiallyConsistent)
+            filter = index.known.current
             isActive = true
         } catch { throw LedgerError(error) }
     }
@@ -78,7 +83,11 @@ package struct IndexSnapshot: ~Copyable {
         // Most units are about one stream, whose row need not be looked up again.
         var row: UnsafeRawBufferPointer?
         for stream in unit.streams.indices {
-            row = try rowBytes(of: unit.streams[stream].key)
+            let key = unit.streams[stream].key
+            row = nil
+            unit.streams[stream].row = nil
+            if let filter, !filter.mayHave(key) { continue }
+            row = try rowBytes(of: key)
             unit.streams[stream].row = try row.map { bytes throws(LedgerError) in try Self.summary(bytes) }
         }
         let isOneStream = unit.streams.count == 1

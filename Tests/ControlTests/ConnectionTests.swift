@@ -77,6 +77,16 @@ import Testing
         #expect(reply.contains(#""offset":23"#))
     }
 
+    @Test func `answers that are known between two reads leave with them`() throws {
+        let server = try TestServer()
+        let client = try server.connect()
+        for number in 1...3 { #expect(try client.ask(request(number, .leadHistory)) == result(number, #""early""#)) }
+        // In the order of the lines, whatever was answered at once.
+        let lines = [request(4, .schemaGet), request(5, .leadHistory), request(6, .schemaGet)]
+        try client.send(lines.map { $0 + "\n" }.joined())
+        for number in 4...6 { #expect(try client.line() == result(number, number == 5 ? #""early""# : "{}")) }
+    }
+
     @Test func `blank lines are ignored, carriage returns do no harm`() throws {
         let server = try TestServer()
         let client = try server.connect()

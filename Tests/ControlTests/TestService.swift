@@ -11,6 +11,8 @@ final class TestService: RequestService {
     private let watch: Watch
     private var batch: [ReplySlot] = []
     private var deferred: [ReplySlot] = []
+    /// Answered between reads, and at no other time.
+    private var early: [ReplySlot] = []
 
     /// What the test looks at from outside.
     final class Watch: Sendable {
@@ -36,6 +38,7 @@ final class TestService: RequestService {
         let connection = request.connection
         switch request.method {
         case .append: batch.append(reply)
+        case .leadHistory: early.append(reply)
 
         // Answered last to first when `status` comes, which is itself answered at once.
         case .leadGet: deferred.append(reply)
@@ -100,6 +103,12 @@ final class TestService: RequestService {
         self.batch = []
         // As the appender does it: one task of the loop answers what one commit stored.
         eventLoop.execute { for slot in batch { slot.succeed(raw: Array("{}".utf8)) } }
+    }
+
+    func giveAnswers() -> Bool {
+        defer { early = [] }
+        for slot in early { slot.succeed { $0.string("early") } }
+        return !early.isEmpty
     }
 
     func connectionClosed(_ connection: Connection) { watch.closed.increment() }

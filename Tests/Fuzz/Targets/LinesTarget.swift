@@ -92,6 +92,7 @@ enum LinesTarget {
             }
         }
         func batchEnded() {}
+        func giveAnswers() -> Bool { false }
         func connectionClosed(_ connection: Connection) {}
     }
 }

@@ -1,0 +1,151 @@
+import Glibc
+import LMDB
+import Synchronization
+
+// StreamFilter, KnownStreams: which streams the index has, in memory, at 2 bytes a stream.
+//
+// Most events of a growing ledger begin a stream, and to learn from the index that it has none is a walk through four pages of
+// gigabytes, a third of an event loop's time. Here it is one word.
+
+/// A set of streams that may say yes to one that it has not (about one in a hundred), and never no to one that it has: a Bloom
+/// filter whose bits of one stream lie in one word (Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters").
+///
+/// Everybody reads it; the thread that writes the index changes it.
+// Sendable: the memory that `words` points to is its own until the end, and all of it atomic.
+final class StreamFilter: @unchecked Sendable {
+    private let words: UnsafeMutablePointer<Atomic<UInt64>>
+    private let mask: UInt64
+    /// Streams whose key's high half is below this are in it, if the index has them; of others it knows nothing.
+    private let filledTo = Atomic<UInt64>(0)
+
+    /// Streams in a word: with four bits each a fifth to a third of its bits are set.
+    private static let streamsPerWord = 4
+    private static let streamsPerWordMax = 6
+    /// 512 KiB.
+    static let wordsMin = 1 << 16
+
+    /// Made for so many streams; it has room for half as many more. Nil where there is no memory.
+    init?(streams: Int, wordsMin: Int = StreamFilter.wordsMin) {
+        precondition(wordsMin.nonzeroBitCount == 1)
+        var count = wordsMin
+        while count * Self.streamsPerWord < streams { count *= 2 }
+        // Zeros from the kernel, so that a page of it takes memory once it is used. An `Atomic<UInt64>` is as its number is.
+        guard let memory = calloc(count, MemoryLayout<Atomic<UInt64>>.stride) else { return nil }
+        words = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
+        mask = UInt64(count - 1)
+    }
+
+    deinit { free(words) }
+
+    var streamsMax: Int { (Int(mask) + 1) * Self.streamsPerWordMax }
+
+    /// Keys are SHA-256 bits: the low half names the word, the high half, which orders the index, the bits.
+    @inline(__always)
+    private func bits(_ key: StreamKey) -> UInt64 {
+        let high = key.high
+        return 1 << (high & 63) | 1 << (high >> 6 & 63) | 1 << (high >> 12 & 63) | 1 << (high >> 18 & 63)
+    }
+
+    /// Whether the index may have events of this stream.
+    @inline(__always)
+    func mayHave(_ key: StreamKey) -> Bool {
+        guard key.high < filledTo.load(ordering: .acquiring) else { return true }
+        let bits = bits(key)
+        return words[Int(key.low & mask)].load(ordering: .relaxed) & bits == bits
+    }
+
+    func insert(_ key: StreamKey) { words[Int(key.low & mask)].bitwiseOr(bits(key), ordering: .relaxed) }
+
+    func setFilledTo(_ high: UInt64) { filledTo.store(high, ordering: .releasing) }
+
+    var isWhole: Bool { filledTo.load(ordering: .relaxed) == .max }
+}
+
+/// The filter of an index: filled from its rows after the start, and grown with it.
+///
+/// Invariant K1: a stream that has a row in the index as last committed is in `current`, or beyond what that is filled to. So:
+/// new streams are inserted before the commit that adds their rows, into the filter in the making as well; rows that were there
+/// are gone through in the order of their keys, in short snapshots, by the thread that commits; and a reader takes its snapshot
+/// of the index first and `current` after it.
+final class KnownStreams: Sendable {
+    private let answering: Mutex<StreamFilter?>
+    /// Of the thread that writes the index.
+    private let work = Mutex(Work())
+
+    private struct Work {
+        /// What is being filled: at first the one that answers.
+        var filling: StreamFilter?
+        /// The last key that was gone through.
+        var last: StreamKey?
+    }
+
+    private let wordsMin: Int
+
+    /// - Parameters:
+    ///   - streams: that the index has.
+    ///   - wordsMin: a power of two; tests take a small one.
+    init(streams: Int, wordsMin: Int = StreamFilter.wordsMin) {
+        self.wordsMin = wordsMin
+        let first = StreamFilter(streams: streams, wordsMin: wordsMin)
+        answering = Mutex(first)
+        work.withLock { $0.filling = first }
+    }
+
+    /// Nil where there was no memory for one: then the index is always asked.
+    var current: StreamFilter? { answering.withLock { $0 } }
+
+    /// Takes in streams that begin, before they are committed.
+    func insert(_ keys: some Sequence<StreamKey>) {
+        let (current, filling) = (current, work.withLock { $0.filling })
+        for key in keys {
+            current?.insert(key)
+            if let filling, filling !== current { filling.insert(key) }
+        }
+        // Readers see the rows by the commit, which is none of Swift's atomics.
+        atomicMemoryFence(ordering: .sequentiallyConsistent)
+    }
+
+    /// Goes through at most `rowsMax` rows of the index, or begins a larger filter where this one has become too small.
+    ///
+    /// - Returns: whether there is more to do.
+    func fill(from rows: Table, of environment: Environment, rowsMax: Int) throws(LMDBError) -> Bool {
+        let transaction = try environment.beginRead()
+        if work.withLock({ $0.filling }) == nil {
+            guard let current else { return false }
+            let streams = try transaction.count(of: rows)
+            guard streams > current.streamsMax else { return false }
+            work.withLock { $0 = Work(filling: StreamFilter(streams: 2 * streams, wordsMin: wordsMin)) }
+        }
+        let (filter, last) = work.withLock { ($0.filling, $0.last) }
+        guard let filter else { return false }
+
+        var cursor = try transaction.makeCursor(on: rows)
+        var entry: Cursor.Entry?
+        if let last {
+            entry = try last.withBytes { (key) throws(LMDBError) in try cursor.seek(to: key) }
+        } else {
+            entry = try cursor.first()
+        }
+        var reached = last
+        var count = 0
+        while let found = entry, count < rowsMax {
+            // A row whose key is none is found by whoever asks for it.
+            if let key = StreamKey(bytes: found.key) {
+                filter.insert(key)
+                reached = key
+            }
+            count += 1
+            entry = try cursor.next()
+        }
+        guard entry == nil else {
+            // Streams with the same high half as the last one may follow it.
+            if let reached { filter.setFilledTo(reached.high) }
+            work.withLock { $0.last = reached }
+            return true
+        }
+        filter.setFilledTo(.max)
+        work.withLock { $0 = Work() }
+        answering.withLock { $0 = filter }
+        return false
+    }
+}
