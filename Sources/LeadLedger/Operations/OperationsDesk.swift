@@ -196,13 +196,16 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         defer { show() }
         var units: [(AppendUnit, Purpose)] = []
         var cycle: DeskCycle?
+        // Whether the state is as the last round left it.
+        var isUntouched = true
         do {
             // 1.
-            guard try catchUp() else { return home.execute { self.turn() } }
+            guard try catchUp(&isUntouched) else { return home.execute { self.turn() } }
             isCaughtUp = true
             let now = now
             guard !mustWait(until: retryAt, atMost: Self.retryMicroseconds, clock()) else { return setTimer(now) }
             // 2.
+            isUntouched = false
             cycle = DeskCycle(desk: self, now: now)
             serve(&cycle!, &units)
             // 3. Before the others in the group, so that they lie where they are foreseen.
@@ -222,7 +225,29 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             // Those that this round had taken up already are answered as well.
             commands.append(contentsOf: cycle?.toRoute.map(\.1) ?? [])
             for (_, purpose) in units { if case .command(let command, _, _) = purpose { commands.append(command) } }
-            stand(still: error)
+            if let error = error as? LedgerError, error.kind == .readersFull {
+                readAgain(afterAMoment: isUntouched)
+            } else {
+                stand(still: error)
+            }
+        }
+    }
+
+    /// Nothing is wrong with the log: all its readers were lent. What the round has done to the state by then goes with it: it is
+    /// folded from the first event again, as by a start, which goes on where it must (E3).
+    private func readAgain(afterAMoment isUntouched: Bool) {
+        if !isUntouched {
+            state = OperationsState()
+            round = Round()
+            isCaughtUp = false
+            poolsToDrain = []
+            drainPlaces = [:]
+            nextTick = 0
+            logger.warning("the router reads the log anew", metadata: ["reason": "all readers of the log were lent"])
+        }
+        timer?.cancel()
+        timer = home.assumeIsolated().scheduleTask(in: .microseconds(Self.retryMicroseconds)) { [weak self] in
+            self?.turn()
         }
     }
 
@@ -236,14 +261,16 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     }
 
     /// Folds what was appended, a slice of it.
+    /// - Parameter isUntouched: false once an event was taken up.
     /// - Returns: whether that was all there was when it began.
-    private func catchUp() throws -> Bool {
+    private func catchUp(_ isUntouched: inout Bool) throws -> Bool {
         let end = log.end.rawValue
         let slice = MonotonicClock.nanoseconds()
         while state.scanned < end {
             _ = try log.read(
                 from: Position(rawValue: state.scanned), limit: LedgerLimits.sliceEventsMax, maxBytes: 4 << 20
             ) { record in
+                isUntouched = false
                 let position = record.position.rawValue
                 if let entry = round.elsewhere.removeValue(forKey: position) {
                     try state.router.apply(entry.decision, at: position)

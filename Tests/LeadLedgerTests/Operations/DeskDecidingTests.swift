@@ -1,6 +1,7 @@
 import Foundation
 import JSON
 import Leads
+import Ledger
 import TestSupport
 import Testing
 
@@ -87,6 +88,41 @@ import Testing
         }
     }
 
+    // MARK: No readers left
+
+    /// With one reader left the log can be read, but not the text of a rule set while the event that activates it is: that round is
+    /// given up halfway. With none it does not begin.
+    @Test(arguments: [0, 1])
+    func `where the readers of the log are lent, routing waits, and goes on when they are back`(left: Int) throws {
+        let place = try DeskPlace(zones: zones)
+        defer { place.close() }
+        func lendAll(_ body: () throws -> Void) throws {
+            guard let snapshot = try? place.log.makeIndexSnapshot() else { return try body() }
+            try lendAll(body)
+            #expect(snapshot.progress >= .zero)
+        }
+        func lend(_ body: () throws -> Void) throws {
+            guard left == 1 else { return try lendAll(body) }
+            let kept = KeptSnapshot(try place.log.makeIndexSnapshot())
+            try lendAll {
+                kept.snapshot = nil
+                try body()
+            }
+        }
+        let text = rules(members: [("a", "weight: 1"), ("b", "weight: 1")])
+        if left == 0 { try place.enforce(text) }
+        try lend {
+            if left == 1 { try place.enforce(text) }
+            for lead in 0..<5 { try place.append([ForeignEvent(.captured, "L-\(lead)", #""channel":"web""#)]) }
+            usleep(600_000)
+            #expect(place.desk.status.state != .standing)
+        }
+        for _ in 0..<200 where place.desk.status.position < place.log.end.rawValue { usleep(50_000) }
+        try place.rest()
+        let decided = try decisions(place)
+        #expect(Set(decided.map(\.subject)) == Set((0..<5).map { "L-\($0)" }) && decided.count == 5)
+    }
+
     // MARK: Requests and decisions of one round
 
     @Test func `a claim that comes with decisions does not fill a cap twice`() throws {
@@ -115,6 +151,12 @@ import Testing
         let state = try place.state()
         #expect(state.router.openCount(of: state.router.member(named: "ann")) == 1)
     }
+}
+
+private final class KeptSnapshot {
+    var snapshot: IndexSnapshot?
+
+    init(_ snapshot: consuming IndexSnapshot) { self.snapshot = consume snapshot }
 }
 
 /// What each member of a pool was entitled to, less what they received, in 2^-32 of a turn.
