@@ -83,7 +83,7 @@ struct EventIntake {
 
         // 5.
         var marks = MemberMarks()
-        if let violation = schema.validate(data, marks: &marks) {
+        if let violation = schema._withUnsafeGuaranteedRef({ $0.validate(data, marks: &marks) }) {
             throw AppendFault(violation, at: "/events/\(index)/data")
         }
         if marks.reserved != 0 {
