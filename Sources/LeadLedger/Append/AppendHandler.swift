@@ -179,6 +179,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Looks the new units up and queues them.
     private func handOver() {
         guard !fresh.isEmpty else { return }
+        AppendUnit.hashAhead(fresh)
         lookUp(fresh)
         // A1.
         if backlog.isEmpty { log.submit(removingFrom: &fresh) }
