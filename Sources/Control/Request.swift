@@ -69,16 +69,12 @@ struct RequestEnvelope {
         var stranger: JSONValue?
         for member in root.members {
             let name = member.name.utf8
-            if name.equals("jsonrpc") {
-                version = member.value
-            } else if name.equals("id") {
-                idValue = member.value
-            } else if name.equals("method") {
-                methodValue = member.value
-            } else if name.equals("params") {
-                params = member.value
-            } else {
-                stranger = member.name
+            switch name.count {
+            case 7 where name.equals("jsonrpc"): version = member.value
+            case 2 where name.equals("id"): idValue = member.value
+            case 6 where name.equals("method"): methodValue = member.value
+            case 6 where name.equals("params"): params = member.value
+            default: stranger = member.name
             }
         }
         // The id comes first, so that whatever else is wrong is answered under it.
