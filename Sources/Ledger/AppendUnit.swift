@@ -1,3 +1,5 @@
+import CLeafHash
+
 /// What the encoder needs to know of an event beside its data. The texts must live until `endEvent()`.
 package struct EventDraft {
     package var type: UInt8
@@ -74,7 +76,8 @@ package final class AppendUnit: @unchecked Sendable {
     private(set) var token: UInt64
 
     private(set) var bytes: GrowingBytes
-    private var personal: GrowingBytes?
+    /// Made when first needed, where nobody gave one.
+    private var scratch: MemberScratch?
     var slots: ContiguousArray<EventSlot> = []
     /// The distinct streams of the events and expectations.
     var streams: ContiguousArray<StreamSlot> = []
@@ -105,8 +108,13 @@ package final class AppendUnit: @unchecked Sendable {
     private var draftIsBackfill = false
     private var draftFault: RecordFault?
 
-    package init(ledgerID: LedgerID, replyTo sink: any AppendReplySink, token: UInt64) {
+    /// - Parameter scratch: for whoever makes many units, which may share one as long as he builds their events one after the other, on
+    ///   one thread.
+    package init(
+        ledgerID: LedgerID, replyTo sink: any AppendReplySink, token: UInt64, scratch: MemberScratch? = nil
+    ) {
         self.ledgerID = ledgerID
+        self.scratch = scratch
         self.sink = sink
         self.token = token
         bytes = GrowingBytes(capacity: 1_024)
@@ -114,7 +122,6 @@ package final class AppendUnit: @unchecked Sendable {
 
     deinit {
         bytes.release()
-        personal?.release()
     }
 
     /// Makes it another unit, still empty, that uses the memory of this one: only before it was submitted, or once its
@@ -122,7 +129,6 @@ package final class AppendUnit: @unchecked Sendable {
     package func reset(token: UInt64) {
         self.token = token
         bytes.removeAll()
-        personal?.removeAll()
         Self.empty(&slots)
         Self.empty(&streams)
         Self.empty(&expectations)
@@ -156,7 +162,7 @@ package final class AppendUnit: @unchecked Sendable {
     package func makeDryRun() { isDryRun = true }
 
     /// Bytes of memory that it keeps for its records.
-    package var capacityBytes: Int { bytes.capacity + (personal?.capacity ?? 0) }
+    package var capacityBytes: Int { bytes.capacity }
 
     package var eventCount: Int { slots.count }
     /// Memory it takes in the queue, about.
@@ -183,6 +189,8 @@ package final class AppendUnit: @unchecked Sendable {
     /// Begins an event. What the draft says that no record can hold, `endEvent()` refuses.
     package func beginEvent(_ draft: EventDraft) {
         draftFault = fault(in: draft)
+        // Whatever became of the event before: nothing of it gets into this one.
+        scratch?.personal.removeAll()
         bytes.append(0)
         start = bytes.count
         bytes.append(zeros: RecordLayout.headerBytes)
@@ -238,28 +246,27 @@ package final class AppendUnit: @unchecked Sendable {
 
     /// Adds a member of `data` that is about a person, `"name":value`, minified.
     package func addPersonalMember(_ member: UnsafeRawBufferPointer) {
-        var list = personal ?? GrowingBytes(capacity: 512)
-        defer { personal = list }
-        guard list.count + member.count <= LedgerLimits.recordBytesMax else {
+        let scratch = scratch ?? MemberScratch()
+        self.scratch = scratch
+        guard scratch.personal.count + member.count <= LedgerLimits.recordBytesMax else {
             draftFault = draftFault ?? .tooLong
             return
         }
-        if list.count > 0 { list.append(UInt8(ascii: ",")) }
-        list.append(member)
+        if scratch.personal.count > 0 { scratch.personal.append(UInt8(ascii: ",")) }
+        scratch.personal.append(member)
     }
 
     /// Ends the event and hashes what it is found by. After an error the unit is as it was before `beginEvent`.
     package func endEvent() throws(LedgerError) {
         // 1. The rest of the record.
         (bytes.base + start).storeBigEndian(UInt32(bytes.count - publicStart), at: RecordLayout.publicLength)
-        if let list = personal, list.count > 0 {
+        if let list = scratch?.personal, list.count > 0 {
             bytes.append(RecordLayout.schemeClear)
             withUnsafeBytes(of: UInt32(list.count).bigEndian) { bytes.append($0) }
             bytes.append(list[0..<list.count])
         } else {
             bytes.append(RecordLayout.schemeNone)
         }
-        personal?.removeAll()
         bytes.append(zeros: RecordLayout.trailerBytes)
         let length = bytes.count - start
         if length > LedgerLimits.recordBytesMax { draftFault = draftFault ?? .tooLong }
@@ -408,6 +415,17 @@ package final class AppendUnit: @unchecked Sendable {
     }
 }
 
+/// Where the personal members of an event are gathered, which stand behind the public ones in its record. Units that share one have
+/// less memory of their own, and do not go looking for it among the caches.
+// Sendable: the thread that builds the units' events alone touches it.
+package final class MemberScratch: @unchecked Sendable {
+    fileprivate var personal = GrowingBytes(capacity: 512)
+
+    package init() {}
+
+    deinit { personal.release() }
+}
+
 /// What a unit knows of one of its events.
 struct EventSlot {
     /// The record in the unit's bytes, trailer included.
@@ -432,6 +450,21 @@ struct StreamSlot {
     var row: StreamRow?
 }
 
+// A unit that comes back was last touched by another processor core, and one that is used again has lain among a few thousand others:
+// its lines are in no near cache. These have them fetched while the unit before it is worked on.
+extension AppendUnit {
+    /// Has the unit itself fetched.
+    @inline(__always)
+    fileprivate static func fetch(_ unit: Unmanaged<AppendUnit>) { clh_fetch(unit.toOpaque(), 384) }
+
+    /// Has fetched what its answer, or its next use, begins with: the subject, and the first entries.
+    fileprivate func fetchParts() {
+        clh_fetch(bytes.base, 128)
+        slots.withUnsafeBufferPointer { clh_fetch($0.baseAddress, 64) }
+        streams.withUnsafeBufferPointer { clh_fetch($0.baseAddress, 64) }
+    }
+}
+
 extension [AppendUnit] {
     /// Calls `body` for each, without counting a reference to it each time: the array holds them meanwhile.
     @inline(__always)
@@ -440,6 +473,31 @@ extension [AppendUnit] {
             // An unmanaged reference is the reference, and nothing else.
             units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
                 for unit in units { unit._withUnsafeGuaranteedRef(body) }
+            }
+        }
+    }
+
+    /// The same for units that lie in no near cache.
+    @inline(__always)
+    package func lendFetching(_ body: (AppendUnit) -> Void) {
+        withUnsafeBufferPointer { units in
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
+                for index in units.indices {
+                    if index + 6 < units.count { AppendUnit.fetch(units[index + 6]) }
+                    if index + 3 < units.count { units[index + 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
+                    units[index]._withUnsafeGuaranteedRef(body)
+                }
+            }
+        }
+    }
+
+    /// Has those fetched that will be the last ones soon.
+    @inline(__always)
+    package func fetchLast() {
+        withUnsafeBufferPointer { units in
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
+                if units.count > 4 { AppendUnit.fetch(units[units.count - 5]) }
+                if units.count > 2 { units[units.count - 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
             }
         }
     }

@@ -46,6 +46,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private var turnInstant: Int64?
 
     private var instants = InstantEncoder()
+    private let scratch = MemberScratch()
 
     /// What waits for the outcome of a unit: plain bytes, which go through the queue without counting references. What it holds it
     /// holds until `take`, which has to be called once.
@@ -165,7 +166,9 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     }
 
     private func makeUnit() -> AppendUnit {
-        guard let unit = spareUnits.take() else { return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: 0) }
+        guard let unit = spareUnits.take() else {
+            return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: 0, scratch: scratch)
+        }
         unit.reset(token: 0)  // they come back in order, so none needs a name
         return unit
     }
@@ -248,7 +251,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             return settled
         }
         for units in settled {
-            units.lend { answer($0) }
+            units.lendFetching { answer($0) }
             spareUnits.keep(units)
         }
         return !settled.isEmpty
@@ -346,6 +349,7 @@ private struct SpareUnits {
         guard let last = batches.indices.last else { return nil }
         count -= 1
         let unit = batches[last].removeLast()
+        batches[last].fetchLast()
         if batches[last].isEmpty { batches.removeLast() }
         return unit
     }
