@@ -246,14 +246,15 @@ package final class AppendUnit: @unchecked Sendable {
 
     /// Adds a member of `data` that is about a person, `"name":value`, minified.
     package func addPersonalMember(_ member: UnsafeRawBufferPointer) {
-        let scratch = scratch ?? MemberScratch()
-        self.scratch = scratch
-        guard scratch.personal.count + member.count <= LedgerLimits.recordBytesMax else {
-            draftFault = draftFault ?? .tooLong
-            return
+        if scratch == nil { scratch = MemberScratch() }
+        // The unit holds it meanwhile.
+        let isTaken = Unmanaged.passUnretained(scratch!)._withUnsafeGuaranteedRef { scratch in
+            guard scratch.personal.count + member.count <= LedgerLimits.recordBytesMax else { return false }
+            if scratch.personal.count > 0 { scratch.personal.append(UInt8(ascii: ",")) }
+            scratch.personal.append(member)
+            return true
         }
-        if scratch.personal.count > 0 { scratch.personal.append(UInt8(ascii: ",")) }
-        scratch.personal.append(member)
+        if !isTaken { draftFault = draftFault ?? .tooLong }
     }
 
     /// Ends the event and hashes what it is found by. After an error the unit is as it was before `beginEvent`.
@@ -460,8 +461,15 @@ extension AppendUnit {
     /// Has fetched what its answer, or its next use, begins with: the subject, and the first entries.
     fileprivate func fetchParts() {
         clh_fetch(bytes.base, 128)
-        slots.withUnsafeBufferPointer { clh_fetch($0.baseAddress, 64) }
-        streams.withUnsafeBufferPointer { clh_fetch($0.baseAddress, 64) }
+        Self.fetchStorage(of: &slots)
+        Self.fetchStorage(of: &streams)
+    }
+
+    /// To ask an array where its elements are would count a reference to them, which waits for the very line that is to be fetched. An
+    /// array is nothing but that reference; if ever it were not, what is fetched would be of no use, and do no harm.
+    @inline(__always)
+    private static func fetchStorage<Element>(of array: inout ContiguousArray<Element>) {
+        withUnsafeMutableBytes(of: &array) { clh_fetch($0.load(as: UnsafeRawPointer.self), 128) }
     }
 }
 
@@ -493,8 +501,9 @@ extension [AppendUnit] {
 
     /// Has those fetched that will be the last ones soon.
     @inline(__always)
-    package func fetchLast() {
-        withUnsafeBufferPointer { units in
+    package mutating func fetchLast() {
+        // Mutable, since that lends the elements without counting a reference.
+        withUnsafeMutableBufferPointer { units in
             units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
                 if units.count > 4 { AppendUnit.fetch(units[units.count - 5]) }
                 if units.count > 2 { units[units.count - 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }

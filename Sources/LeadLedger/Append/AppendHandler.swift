@@ -161,7 +161,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             throw error
         }
         pending.append(Pending(unit, reply, terms, many, index))
-        fresh.append(unit)
+        fresh.append(consume unit)
         if fresh.count >= Limits.unitsHandedOverMax { handOver() }
     }
 

@@ -131,29 +131,29 @@ struct EventIntake {
     ///
     /// - Parameter personal: bit i: member i is about a person.
     private static func addMembers(of data: JSONValue, _ personal: UInt64, to unit: AppendUnit) {
-        func add(_ run: UnsafeRawBufferPointer, isPersonal: Bool) {
+        // An object: what is between its braces.
+        let text = UnsafeRawBufferPointer(rebasing: data.raw[1..<data.raw.count - 1])
+        var start = 0
+        func add(to end: Int, isPersonal: Bool) {
+            guard end > start else { return }
+            let run = UnsafeRawBufferPointer(rebasing: text[start..<end])
             if isPersonal { unit.addPersonalMember(run) } else { unit.addPublicMember(run) }
         }
-        if personal == 0 {
-            let text = data.raw
-            // An object: without its braces.
-            if text.count > 2 { add(UnsafeRawBufferPointer(rebasing: text[1..<text.count - 1]), isPersonal: false) }
-            return
-        }
-        var run = UnsafeRawBufferPointer(start: nil, count: 0)
         var runIsPersonal = false
-        var bit: UInt64 = 1
-        for member in data.members {
-            let isPersonal = personal & bit != 0
-            bit <<= 1
-            if isPersonal == runIsPersonal, let start = run.baseAddress {
-                run = UnsafeRawBufferPointer(start: start, count: run.count + 1 + member.raw.count)
-            } else {
-                if run.count > 0 { add(run, isPersonal: runIsPersonal) }
-                (run, runIsPersonal) = (member.raw, isPersonal)
+        if personal != 0 {
+            let textOffset = data.rawOffset + 1
+            var bit: UInt64 = 1
+            for member in data.members {
+                let isPersonal = personal & bit != 0
+                bit <<= 1
+                guard isPersonal != runIsPersonal else { continue }
+                let next = member.name.rawOffset - textOffset
+                // Without the comma before it.
+                add(to: next - 1, isPersonal: runIsPersonal)
+                (start, runIsPersonal) = (next, isPersonal)
             }
         }
-        if run.count > 0 { add(run, isPersonal: runIsPersonal) }
+        add(to: text.count, isPersonal: runIsPersonal)
     }
 
     private static func amountWithoutCurrency(_ index: Int, in place: String) -> AppendFault {
