@@ -25,31 +25,32 @@ static const uint32_t K[64] __attribute__((aligned(64))) = {
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
-// A message: 0x00, the record, 0x80, zeros, and the length in bits. Its first block and its last one or two are put
-// together here; those between lie in the record, one byte before where they would without the 0x00.
+// A message: a byte, the text (0x00 and the record for a leaf), 0x80, zeros, and the length in bits. Its first block and its
+// last one or two are put together here; those between lie in the text, one byte before where they would without the byte.
 typedef struct {
-    const uint8_t *record;
+    const uint8_t *text;
     size_t blocks;  // in all
-    size_t inPlace;  // blocks 1..<inPlace lie in the record
+    size_t inPlace;  // blocks 1..<inPlace lie in the text
     uint8_t first[64];
     uint8_t last[128];
 } Message;
 
-static void prepare(Message *message, const uint8_t *record, size_t bytes) {
+static void prepare(Message *message, uint8_t byte, const uint8_t *text, size_t bytes) {
     size_t total = bytes + 1;
-    message->record = record;
+    message->text = text;
     message->blocks = (total + 9 + 63) / 64;
     message->inPlace = total / 64;
     memset(message->last, 0, sizeof message->last);
     size_t start = message->inPlace * 64;
     size_t rest = total - start;
     if (message->inPlace > 0) {
-        message->first[0] = 0;
-        memcpy(message->first + 1, record, 63);
-        memcpy(message->last, record + start - 1, rest);
+        message->first[0] = byte;
+        memcpy(message->first + 1, text, 63);
+        if (rest > 0) memcpy(message->last, text + start - 1, rest);
     } else {
-        // The 0x00 is in the last block, which is the first.
-        memcpy(message->last + 1, record, bytes);
+        // The byte is in the last block, which is the first.
+        message->last[0] = byte;
+        if (bytes > 0) memcpy(message->last + 1, text, bytes);
     }
     message->last[rest] = 0x80;
     uint64_t bits = __builtin_bswap64((uint64_t)total * 8);
@@ -58,7 +59,7 @@ static void prepare(Message *message, const uint8_t *record, size_t bytes) {
 
 static inline const uint8_t *block(const Message *message, size_t index) {
     if (index >= message->inPlace) return message->last + (index - message->inPlace) * 64;
-    return index == 0 ? message->first : message->record + index * 64 - 1;
+    return index == 0 ? message->first : message->text + index * 64 - 1;
 }
 
 // The state as the instructions want it: ABEF and CDGH.
@@ -86,16 +87,35 @@ SHA_INLINE void rounds(__m128i *abef, __m128i *cdgh, __m128i words[4], int i) {
     if (i >= 1 && i < 13) words[(i - 1) & 3] = _mm_sha256msg1_epu32(words[(i - 1) & 3], words[i & 3]);
 }
 
+// One block of one message, and one of each of two side by side.
+SHA_INLINE void take(__m128i *a, __m128i *c, const uint8_t *block) {
+    __m128i a0 = *a, c0 = *c, words[4];
+    load(words, block);
+#pragma unroll
+    for (int i = 0; i < 16; i++) rounds(a, c, words, i);
+    *a = _mm_add_epi32(*a, a0);
+    *c = _mm_add_epi32(*c, c0);
+}
+
+SHA_INLINE void takePair(__m128i *a1, __m128i *c1, const uint8_t *block1, __m128i *a2, __m128i *c2,
+                         const uint8_t *block2) {
+    __m128i a10 = *a1, c10 = *c1, a20 = *a2, c20 = *c2, words1[4], words2[4];
+    load(words1, block1);
+    load(words2, block2);
+#pragma unroll
+    for (int i = 0; i < 16; i++) {
+        rounds(a1, c1, words1, i);
+        rounds(a2, c2, words2, i);
+    }
+    *a1 = _mm_add_epi32(*a1, a10);
+    *c1 = _mm_add_epi32(*c1, c10);
+    *a2 = _mm_add_epi32(*a2, a20);
+    *c2 = _mm_add_epi32(*c2, c20);
+}
+
 SHA static void compress(__m128i *abef, __m128i *cdgh, const Message *message, size_t from) {
     __m128i a = *abef, c = *cdgh;
-    for (size_t index = from; index < message->blocks; index++) {
-        __m128i a0 = a, c0 = c, words[4];
-        load(words, block(message, index));
-#pragma unroll
-        for (int i = 0; i < 16; i++) rounds(&a, &c, words, i);
-        a = _mm_add_epi32(a, a0);
-        c = _mm_add_epi32(c, c0);
-    }
+    for (size_t index = from; index < message->blocks; index++) take(&a, &c, block(message, index));
     *abef = a;
     *cdgh = c;
 }
@@ -110,37 +130,58 @@ SHA static void store(__m128i abef, __m128i cdgh, void *hash) {
 
 SHA void clh_leaf(const void *record, size_t bytes, void *hash) {
     Message message;
-    prepare(&message, record, bytes);
+    prepare(&message, 0, record, bytes);
     __m128i a = ABEF, c = CDGH;
     compress(&a, &c, &message, 0);
     store(a, c, hash);
 }
 
-SHA void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, size_t secondBytes, void *firstHash,
-                       void *secondHash) {
+SHA void clh_pair(uint8_t firstByte, const void *first, size_t firstBytes, uint8_t secondByte, const void *second,
+                  size_t secondBytes, void *firstHash, void *secondHash) {
     Message one, two;
-    prepare(&one, first, firstBytes);
-    prepare(&two, second, secondBytes);
+    prepare(&one, firstByte, first, firstBytes);
+    prepare(&two, secondByte, second, secondBytes);
     size_t both = one.blocks < two.blocks ? one.blocks : two.blocks;
     __m128i a1 = ABEF, c1 = CDGH, a2 = ABEF, c2 = CDGH;
     for (size_t index = 0; index < both; index++) {
-        __m128i a10 = a1, c10 = c1, a20 = a2, c20 = c2, words1[4], words2[4];
-        load(words1, block(&one, index));
-        load(words2, block(&two, index));
-#pragma unroll
-        for (int i = 0; i < 16; i++) {
-            rounds(&a1, &c1, words1, i);
-            rounds(&a2, &c2, words2, i);
-        }
-        a1 = _mm_add_epi32(a1, a10);
-        c1 = _mm_add_epi32(c1, c10);
-        a2 = _mm_add_epi32(a2, a20);
-        c2 = _mm_add_epi32(c2, c20);
+        takePair(&a1, &c1, block(&one, index), &a2, &c2, block(&two, index));
     }
     compress(&a1, &c1, &one, both);
     compress(&a2, &c2, &two, both);
     store(a1, c1, firstHash);
     store(a2, c2, secondHash);
+}
+
+void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, size_t secondBytes, void *firstHash,
+                   void *secondHash) {
+    clh_pair(0, first, firstBytes, 0, second, secondBytes, firstHash, secondHash);
+}
+
+SHA void clh_blocks_pair(const void *first, size_t firstBlocks, const void *second, size_t secondBlocks,
+                         void *firstState, void *secondState) {
+    __m128i a1 = ABEF, c1 = CDGH, a2 = ABEF, c2 = CDGH;
+    const uint8_t *one = first, *two = second;
+    size_t both = firstBlocks < secondBlocks ? firstBlocks : secondBlocks, index = 0;
+    for (; index < both; index++) takePair(&a1, &c1, one + index * 64, &a2, &c2, two + index * 64);
+    for (size_t rest = index; rest < firstBlocks; rest++) take(&a1, &c1, one + rest * 64);
+    for (size_t rest = index; rest < secondBlocks; rest++) take(&a2, &c2, two + rest * 64);
+    _mm_storeu_si128((__m128i *)firstState, a1);
+    _mm_storeu_si128((__m128i *)firstState + 1, c1);
+    _mm_storeu_si128((__m128i *)secondState, a2);
+    _mm_storeu_si128((__m128i *)secondState + 1, c2);
+}
+
+SHA void clh_finish(const void *state, const void *rest, size_t restBytes, size_t bytes, void *hash) {
+    uint8_t last[128];
+    size_t blocks = restBytes + 9 <= 64 ? 1 : 2;
+    memset(last, 0, sizeof last);
+    memcpy(last, rest, restBytes);
+    last[restBytes] = 0x80;
+    uint64_t bits = __builtin_bswap64((uint64_t)bytes * 8);
+    memcpy(last + blocks * 64 - 8, &bits, 8);
+    __m128i a = _mm_loadu_si128((const __m128i *)state), c = _mm_loadu_si128((const __m128i *)state + 1);
+    for (size_t index = 0; index < blocks; index++) take(&a, &c, last + index * 64);
+    store(a, c, hash);
 }
 
 #else
@@ -151,5 +192,14 @@ void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, siz
                    void *secondHash) {
     __builtin_trap();
 }
+void clh_pair(uint8_t firstByte, const void *first, size_t firstBytes, uint8_t secondByte, const void *second,
+              size_t secondBytes, void *firstHash, void *secondHash) {
+    __builtin_trap();
+}
+void clh_blocks_pair(const void *first, size_t firstBlocks, const void *second, size_t secondBlocks,
+                     void *firstState, void *secondState) {
+    __builtin_trap();
+}
+void clh_finish(const void *state, const void *rest, size_t restBytes, size_t bytes, void *hash) { __builtin_trap(); }
 
 #endif

@@ -1,13 +1,18 @@
 // Parsing in four steps:
-//  1. Copy the bytes into a padded buffer and let simdjson's DOM parser judge them: UTF-8, grammar, depth.
-//     It also refuses numbers its types cannot hold, which are good JSON. Then the scanner below, a complete validator,
-//     judges; if it finds no offence, every number is blanked to `0` in a second copy and that is parsed.
-//  2. simdjson leaves behind where every token starts (stage 1) and all strings decoded, in order (stage 2).
-//     One walk over the tokens closes the gaps between them in place and writes the node table.
+//  1. Copy the bytes into a padded buffer and let simdjson's first stage find where every token starts. It refuses what is not
+//     UTF-8, strings without an end and control characters in strings.
+//  2. One walk over the tokens judges the rest, which is the grammar, numbers, words, escapes and depth; it closes the gaps
+//     between the tokens in place, decodes the strings that have escapes and writes the node table. simdjson's own second stage
+//     is not used: it decodes and copies every string, converts numbers, and refuses those its types cannot hold.
 //  3. The names of an object are compared by a set of hashes of its own; beyond 64 they go to a table for the whole document,
 //     keyed by (object, name) under a secret seed, so an object with 100,000 members costs the same for each member as one
 //     with a hundred.
-//  4. On any refusal the scanner finds the first offence in the bytes as given. It runs on that path only.
+//  4. On any refusal the scanner, a complete validator of its own, finds the first offence in the bytes as given. It runs on that
+//     path only. A document with a name that stands twice is refused for that only if simdjson has nothing else against it.
+//
+// What the walk builds on: every byte that is not in a token's text is white space. A string token ends with the last quote before
+// the next token's start. Any other token but punctuation goes on to the white space before the next token's start, and
+// whatever stands there is looked at whole.
 
 #include "CSimdJSON.h"
 
@@ -45,6 +50,8 @@ struct csj_parser {
     unsigned depth_max = 0;
     size_t capacity = 0;           // bytes that text, patched and dom have room for
     uint8_t *text = nullptr;       // capacity + padding
+    uint8_t *strings = nullptr;    // decoded strings, of those that have escapes; allocated when first needed
+    size_t strings_capacity = 0;
     uint8_t *patched = nullptr;    // capacity + padding, allocated when first needed
     size_t patched_capacity = 0;
     csj_node *nodes = nullptr;
@@ -74,7 +81,6 @@ bool reserve_text(csj_parser &p, size_t length) {
     p.capacity = 0;
     // simdjson refuses at a depth equal to its limit and does not count empty containers; the walk counts exactly.
     if (p.dom.allocate(size, p.depth_max + 1)) return false;
-    if (p.dom.doc.allocate(size)) return false;
     p.capacity = size;
     return true;
 }
@@ -274,11 +280,60 @@ bool scan(const uint8_t *p, size_t n, unsigned depth_max, uint8_t *blanked, offe
     }
 }
 
-// Whether an escaped string, quotes included, has a surrogate without its other half.
-bool has_lone_surrogate(const uint8_t *p, size_t length) {
+uint8_t *put_utf8(uint8_t *out, uint32_t scalar) {
+    if (scalar < 0x80) {
+        *out++ = static_cast<uint8_t>(scalar);
+    } else if (scalar < 0x800) {
+        *out++ = static_cast<uint8_t>(0xC0 | scalar >> 6);
+        *out++ = static_cast<uint8_t>(0x80 | (scalar & 0x3F));
+    } else if (scalar < 0x10000) {
+        *out++ = static_cast<uint8_t>(0xE0 | scalar >> 12);
+        *out++ = static_cast<uint8_t>(0x80 | (scalar >> 6 & 0x3F));
+        *out++ = static_cast<uint8_t>(0x80 | (scalar & 0x3F));
+    } else {
+        *out++ = static_cast<uint8_t>(0xF0 | scalar >> 18);
+        *out++ = static_cast<uint8_t>(0x80 | (scalar >> 12 & 0x3F));
+        *out++ = static_cast<uint8_t>(0x80 | (scalar >> 6 & 0x3F));
+        *out++ = static_cast<uint8_t>(0x80 | (scalar & 0x3F));
+    }
+    return out;
+}
+
+// Judges a string with escapes, of `size` bytes with its quotes, and decodes it to `out`, which takes at most as many. Returns the
+// length, or -1 where the scanner finds an offence.
+int64_t decode(const uint8_t *string, size_t size, uint8_t *out) {
     offence ignored;
     size_t at = 0;
-    return !scan_string(p, length, at, ignored);
+    if (!scan_string(string, size, at, ignored) || at != size) return -1;
+    uint8_t *const begin = out;
+    for (at = 1; at < size - 1;) {
+        uint8_t c = string[at++];
+        if (c != '\\') {
+            *out++ = c;
+            continue;
+        }
+        switch (uint8_t e = string[at++]) {
+        case 'b': *out++ = '\b'; break;
+        case 'f': *out++ = '\f'; break;
+        case 'n': *out++ = '\n'; break;
+        case 'r': *out++ = '\r'; break;
+        case 't': *out++ = '\t'; break;
+        case 'u': {
+            uint32_t unit = static_cast<uint32_t>(hex4(string, at, size));
+            at += 4;
+            if (unit >= 0xD800 && unit <= 0xDBFF) {
+                // Its other half follows: that was judged.
+                uint32_t low = static_cast<uint32_t>(hex4(string, at + 2, size));
+                at += 6;
+                unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00);
+            }
+            out = put_utf8(out, unit);
+            break;
+        }
+        default: *out++ = e;  // a quote, a backslash or a slash
+        }
+    }
+    return out - begin;
 }
 
 inline uint64_t mix(uint64_t a, uint64_t b) {
@@ -306,7 +361,7 @@ struct bytes_view {
 
 inline bytes_view decoded(const csj_parser &p, const csj_node &node) {
     if (!(node.flags & CSJ_FLAG_ESCAPED)) return {p.text + node.start + 1, node.end - node.start - 2};
-    const uint8_t *bytes = p.dom.doc.string_buf.get() + node.count;
+    const uint8_t *bytes = p.strings + node.count;
     uint32_t length;
     std::memcpy(&length, bytes - 4, 4);
     return {bytes, length};
@@ -379,126 +434,173 @@ walk_result look_for_name(csj_parser &p, uint32_t object, uint32_t members, uint
     return enter_table(p, object, name) ? walk_result::done : walk_result::duplicate;
 }
 
-// Steps 2 and 3. The tokens were judged good, but surrogates and the exact depth are looked at here.
-walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
-    const uint32_t *starts = p.dom.implementation->structural_indexes.get();
-    const size_t tokens = p.dom.implementation->n_structural_indexes;
-    if (!reserve(p.nodes, p.nodes_capacity, tokens, false)) return walk_result::no_memory;
+// Whether a number or a word, all of its bytes, is one; says which kind and flags it has.
+inline bool judge_scalar(const uint8_t *text, uint32_t start, uint32_t end, uint8_t &kind, uint8_t &flags) {
+    const uint32_t size = end - start;
+    const uint8_t first = text[start];
+    flags = 0;
+    if (first == '-' || is_digit(first)) {
+        kind = CSJ_NUMBER;
+        uint32_t at = start + (first == '-');
+        const uint32_t digits = at;
+        while (at < end && is_digit(text[at])) at++;
+        if (at == end && at > digits && (text[digits] != '0' || at == digits + 1)) {
+            flags = CSJ_FLAG_INTEGER;
+            return true;
+        }
+        offence ignored;
+        size_t whole = start;
+        return scan_number(text, end, whole, ignored) && whole == end;
+    }
+    if (size == 4 && std::memcmp(text + start, "true", 4) == 0) {
+        kind = CSJ_BOOLEAN;
+        flags = CSJ_FLAG_TRUE;
+        return true;
+    }
+    if (size == 5 && std::memcmp(text + start, "false", 5) == 0) {
+        kind = CSJ_BOOLEAN;
+        return true;
+    }
+    kind = CSJ_NULL;
+    return size == 4 && std::memcmp(text + start, "null", 4) == 0;
+}
 
+// Writes a string's node, and decodes it where it has escapes. False where an escape is none.
+__attribute__((noinline)) bool take_escaped(csj_parser &p, uint32_t start, uint32_t size, csj_node &node, uint32_t &string_at) {
+    if (!std::memchr(p.text + start, '\\', size)) return true;
+    int64_t length = decode(p.text + start, size, p.strings + string_at);
+    if (length < 0) return false;
+    uint32_t stored = static_cast<uint32_t>(length);
+    std::memcpy(p.strings + string_at - 4, &stored, 4);
+    node.count = string_at;
+    node.flags |= CSJ_FLAG_ESCAPED;
+    string_at += stored + 4;
+    return true;
+}
+
+// Steps 2 and 3, for a text with a backslash somewhere or for one without.
+template <bool has_escapes>
+walk_result walk_text(csj_parser &p, const uint32_t *next, size_t tokens, uint32_t &duplicate) {
     uint8_t *const text = p.text;
     csj_node *const nodes = p.nodes;
-    const uint8_t *const strings = p.dom.doc.string_buf.get();
+    const uint32_t *const last = next + tokens;
     uint32_t string_at = 4;
     uint32_t stack[depth_limit + 1];
     name_set sets[depth_limit + 1];
     unsigned depth = 0;
-    uint32_t used = 0, out = 0;
+    csj_node *container = nullptr;  // the innermost one
+    csj_node *node = nodes;         // the next one
+    uint32_t out = 0;
     bool has_table = false;
-    bool expects_name = false;
 
-    for (size_t i = 0; i < tokens; i++) {
-        const uint32_t start = starts[i];
-        const uint8_t c = text[start];  // `out` never passes `start`, so this byte has not been overwritten
-        if (c == '"') {
-            uint32_t end = i + 1 < tokens ? starts[i + 1] : static_cast<uint32_t>(length);
-            while (text[end - 1] != '"') end--;
-            const uint32_t size = end - start;
-            uint32_t decoded_length;
-            std::memcpy(&decoded_length, strings + string_at - 4, 4);
-            const uint32_t count = string_at;
-            string_at += decoded_length + 1 + 4;
-            uint8_t flags = 0;
-            if (decoded_length + 2 != size) {
-                flags = CSJ_FLAG_ESCAPED;
-                if (size < 2 || decoded_length + 2 > size || has_lone_surrogate(text + start, size)) {
-                    return walk_result::refused;
-                }
-            }
-            if (out != start) std::memmove(text + out, text + start, size);
-            csj_node &node = nodes[used];
-            if (!expects_name) {
-                node = {out, out + size, used + 1, count, CSJ_STRING, flags, 0};
-                out += size;
-                used++;
-                if (depth > 0 && nodes[stack[depth - 1]].kind == CSJ_ARRAY) nodes[stack[depth - 1]].count++;
-                continue;
-            }
-            // A name, and the colon behind it.
-            const uint32_t hash = csj_name_hash(flags ? strings + count : text + out + 1, decoded_length);
-            node = {out, out + size, hash, count, CSJ_STRING, static_cast<uint8_t>(flags | CSJ_FLAG_NAME), 0};
-            out += size;
-            text[out++] = ':';
-            i++;
-            expects_name = false;
-            const uint32_t object = stack[depth - 1];
-            uint64_t &seen = sets[depth - 1].seen[hash >> 30];
-            const uint64_t bit = uint64_t{1} << (hash >> 24 & 63);
-            const uint32_t members = nodes[object].count++;
-            if ((seen & bit) != 0 || members >= few_names) {
-                walk_result found = look_for_name(p, object, members, used, tokens, has_table);
-                if (found != walk_result::done) {
-                    duplicate = used;
-                    return found;
-                }
-            }
-            seen |= bit;
-            used++;
-            continue;
-        }
-        switch (c) {
-        case ',':
-            expects_name = nodes[stack[depth - 1]].kind == CSJ_OBJECT;
-            text[out++] = c;
-            break;
-        case '}':
-        case ']': {
-            text[out++] = c;
-            csj_node &node = nodes[stack[--depth]];
-            node.end = out;
-            node.next = used;
-            expects_name = false;
-            break;
-        }
-        case '{':
-        case '[':
-            if (depth == p.depth_max) return walk_result::refused;
-            if (depth > 0 && nodes[stack[depth - 1]].kind == CSJ_ARRAY) nodes[stack[depth - 1]].count++;
-            sets[depth] = {};
-            stack[depth++] = used;
-            nodes[used++] = {out, 0, 0, 0, static_cast<uint8_t>(c == '{' ? CSJ_OBJECT : CSJ_ARRAY), 0, 0};
-            text[out++] = c;
-            expects_name = c == '{';
-            break;
-        default: {
-            uint32_t end = i + 1 < tokens ? starts[i + 1] : static_cast<uint32_t>(length);
-            while (is_space(text[end - 1])) end--;
-            const uint32_t size = end - start;
-            uint8_t kind, flags = 0;
-            if (c == 't' || c == 'f') {
-                kind = CSJ_BOOLEAN;
-                flags = c == 't' ? CSJ_FLAG_TRUE : 0;
-            } else if (c == 'n') {
-                kind = CSJ_NULL;
-            } else {
-                kind = CSJ_NUMBER;
-                flags = CSJ_FLAG_INTEGER;
-                for (uint32_t k = start; k < end; k++) {
-                    if (!is_digit(text[k]) && text[k] != '-') {
-                        flags = 0;
-                        break;
-                    }
-                }
-            }
-            if (out != start) std::memmove(text + out, text + start, size);
-            nodes[used] = {out, out + size, used + 1, 0, kind, flags, 0};
-            out += size;
-            used++;
-            if (depth > 0 && nodes[stack[depth - 1]].kind == CSJ_ARRAY) nodes[stack[depth - 1]].count++;
-        }
+    // Takes the string that starts at `start`, into the next node. False if it is none.
+    auto take_string = [&](uint32_t start, uint32_t end, uint8_t flags, uint32_t after) __attribute__((always_inline)) {
+        while (text[end - 1] != '"') end--;
+        const uint32_t size = end - start;
+        if (size < 2) return false;
+        *node = {out, out + size, after, 0, CSJ_STRING, flags, 0};
+        if (has_escapes && !take_escaped(p, start, size, *node, string_at)) return false;
+        if (__builtin_expect(out != start, 0)) std::memmove(text + out, text + start, size);
+        out += size;
+        return true;
+    };
+
+value: {
+    const uint32_t start = *next++;
+    const uint8_t c = text[start];  // `out` never passes `start`, so this byte has not been overwritten
+    const uint32_t index = static_cast<uint32_t>(node - nodes);
+    if (c == '"') {
+        if (!take_string(start, *next, 0, index + 1)) return walk_result::refused;
+        node++;
+    } else if (c == '{' || c == '[') {
+        if (depth == p.depth_max) return walk_result::refused;
+        container = node++;
+        *container = {out, 0, 0, 0, static_cast<uint8_t>(c == '{' ? CSJ_OBJECT : CSJ_ARRAY), 0, 0};
+        sets[depth] = {};
+        stack[depth++] = index;
+        text[out++] = c;
+        if (text[*next] == (c == '{' ? '}' : ']')) goto end;
+        if (c == '{') goto name;
+        container->count++;
+        goto value;
+    } else {
+        uint32_t end = *next;
+        while (end > start && is_space(text[end - 1])) end--;
+        uint8_t kind, flags;
+        if (!judge_scalar(text, start, end, kind, flags)) return walk_result::refused;
+        const uint32_t size = end - start;
+        if (__builtin_expect(out != start, 0)) std::memmove(text + out, text + start, size);
+        *node++ = {out, out + size, index + 1, 0, kind, flags, 0};
+        out += size;
+    }
+}
+
+after: {
+    if (depth == 0) {
+        if (next != last) return walk_result::refused;
+        p.document = {nodes, text, p.strings, static_cast<uint32_t>(node - nodes), out};
+        return walk_result::done;
+    }
+    const bool in_object = container->kind == CSJ_OBJECT;
+    const uint8_t c = text[*next];
+    if (c != ',') {
+        if (c != (in_object ? '}' : ']')) return walk_result::refused;
+        goto end;
+    }
+    next++;
+    text[out++] = c;
+    if (in_object) goto name;
+    container->count++;
+    goto value;
+}
+
+name: {
+    const uint32_t start = next[0], end = next[1];
+    next += 2;
+    if (text[start] != '"' || !take_string(start, end, CSJ_FLAG_NAME, 0)) return walk_result::refused;
+    if (text[end] != ':') return walk_result::refused;
+    text[out++] = ':';
+    const bytes_view bytes =
+        has_escapes ? decoded(p, *node) : bytes_view{text + node->start + 1, node->end - node->start - 2};
+    const uint32_t hash = csj_name_hash(bytes.start, bytes.length);
+    node->next = hash;
+    uint64_t &seen = sets[depth - 1].seen[hash >> 30];
+    const uint64_t bit = uint64_t{1} << (hash >> 24 & 63);
+    const uint32_t members = container->count++;
+    if (__builtin_expect((seen & bit) != 0 || members >= few_names, 0)) {
+        const uint32_t index = static_cast<uint32_t>(node - nodes);
+        walk_result found = look_for_name(p, stack[depth - 1], members, index, tokens, has_table);
+        if (found != walk_result::done) {
+            duplicate = index;
+            return found;
         }
     }
-    p.document = {nodes, text, strings, used, out};
-    return walk_result::done;
+    seen |= bit;
+    node++;
+    goto value;
+}
+
+end: {
+    text[out] = text[*next++];
+    out++;
+    container->end = out;
+    container->next = static_cast<uint32_t>(node - nodes);
+    if (--depth > 0) container = nodes + stack[depth - 1];
+    goto after;
+}
+}
+
+walk_result walk(csj_parser &p, size_t length, uint32_t &duplicate) {
+    uint32_t *const starts = p.dom.implementation->structural_indexes.get();
+    const size_t tokens = p.dom.implementation->n_structural_indexes;
+    if (!reserve(p.nodes, p.nodes_capacity, tokens, false)) return walk_result::no_memory;
+    // The end is where the next token would start, and the two after it, which are peeked at. Only white space is there, which no
+    // state of the walk goes on from. simdjson has room for three more starts.
+    starts[tokens] = starts[tokens + 1] = starts[tokens + 2] = static_cast<uint32_t>(length);
+    if (!std::memchr(p.text, '\\', length)) return walk_text<false>(p, starts, tokens, duplicate);
+    // A decoded string takes its length besides, and less than it does in the text; a hash reads 8 bytes whatever the length.
+    if (!reserve(p.strings, p.strings_capacity, 2 * length + 16, false)) return walk_result::no_memory;
+    return walk_text<true>(p, starts, tokens, duplicate);
 }
 
 // Where in the original bytes the token of a node starts.
@@ -515,6 +617,29 @@ int64_t original_offset(const csj_parser &p, const uint8_t *bytes, uint32_t node
 const csj_document *refuse(csj_error *error, int kind, int64_t offset, const char *reason) {
     *error = {kind, offset, reason, nullptr, 0};
     return nullptr;
+}
+
+// Has simdjson judge all of a document in which the walk stopped at a name that stands twice: what else is wrong with it is told
+// first. It refuses numbers that its types cannot hold, which are good JSON; if the scanner finds no offence, it is given zeros
+// in their place. False with `error` filled in, or true.
+bool judge_rest(csj_parser &p, const uint8_t *bytes, size_t length, csj_error *error) {
+    const size_t size = p.capacity + simdjson::SIMDJSON_PADDING;
+    if (!reserve(p.patched, p.patched_capacity, size, false)
+        || (p.dom.doc.capacity() < p.capacity && p.dom.doc.allocate(p.capacity))) {
+        refuse(error, CSJ_NO_MEMORY, -1, "no memory");
+        return false;
+    }
+    std::memcpy(p.patched, bytes, length);
+    std::memset(p.patched + length, ' ', simdjson::SIMDJSON_PADDING);
+    if (!p.dom.parse(p.patched, length, false).error()) return true;
+    offence found = {CSJ_NOT_JSON, 0, ""};
+    if (!scan(bytes, length, p.depth_max, p.patched, found)) {
+        refuse(error, found.kind, static_cast<int64_t>(found.offset), found.reason);
+        return false;
+    }
+    if (!p.dom.parse(p.patched, length, false).error()) return true;
+    refuse(error, CSJ_NOT_JSON, -1, "not JSON");
+    return false;
 }
 
 }  // namespace
@@ -536,6 +661,7 @@ extern "C" csj_parser *csj_parser_create(size_t bytes_max, unsigned depth_max) {
 extern "C" void csj_parser_free(csj_parser *p) {
     if (!p) return;
     std::free(p->text);
+    std::free(p->strings);
     std::free(p->patched);
     std::free(p->nodes);
     std::free(p->names);
@@ -556,28 +682,17 @@ extern "C" const csj_document *csj_parse(csj_parser *p, const uint8_t *bytes, si
     // 1.
     std::memcpy(p->text, bytes, length);
     std::memset(p->text + length, ' ', simdjson::SIMDJSON_PADDING);
-    if (p->dom.parse(p->text, length, false).error()) {
-        if (!scan(bytes, length, p->depth_max, nullptr, found)) {
-            return refuse(error, found.kind, static_cast<int64_t>(found.offset), found.reason);
-        }
-        if (!reserve(p->patched, p->patched_capacity, p->capacity + simdjson::SIMDJSON_PADDING, false)) {
-            return refuse(error, CSJ_NO_MEMORY, -1, "no memory");
-        }
-        std::memcpy(p->patched, p->text, length + simdjson::SIMDJSON_PADDING);
-        scan(bytes, length, p->depth_max, p->patched, found);
-        if (p->dom.parse(p->patched, length, false).error()) {
-            return refuse(error, CSJ_NOT_JSON, -1, "not JSON");
-        }
-    }
+    bool is_good = !p->dom.implementation->stage1(p->text, length, simdjson::stage1_mode::regular);
 
-    // 2. and 3. Token starts are the same in both copies; the text that is kept is always the one as given.
+    // 2. and 3.
     uint32_t duplicate = 0;
-    switch (walk(*p, length, duplicate)) {
+    switch (is_good ? walk(*p, length, duplicate) : walk_result::refused) {
     case walk_result::done:
         return &p->document;
     case walk_result::no_memory:
         return refuse(error, CSJ_NO_MEMORY, -1, "no memory");
     case walk_result::duplicate: {
+        if (!judge_rest(*p, bytes, length, error)) return nullptr;
         bytes_view name = decoded(*p, p->nodes[duplicate]);
         refuse(error, CSJ_DUPLICATE_MEMBER, original_offset(*p, bytes, duplicate), "a member name twice in one object");
         error->name = name.start;

@@ -32,6 +32,10 @@ package final class Connection: @unchecked Sendable {
     let loop: WireLoop
     /// For the service's own state of this connection, such as its subscriptions.
     package var serviceState: AnyObject?
+    /// For the service as well: appends of this client that it has handed to the log, and those whose outcome it knows. Plain
+    /// numbers, since they are counted for each append.
+    package private(set) var appendsSubmitted: UInt64 = 0
+    package private(set) var appendsSettled: UInt64 = 0
     /// Called at the end of a turn in which the output fell below its low-water mark after `isWritable` was false.
     package var onWritable: (() -> Void)?
     /// Called at the end of each turn in which the connection was touched, while it takes answers.
@@ -80,15 +84,21 @@ package final class Connection: @unchecked Sendable {
     private var lingeredBytes = 0
 
     // Out.
+    /// Nothing but bytes: a client that sends many requests at once has one for each.
     private struct Waiting {
-        var id: RequestID
+        var id: ShortID
+        /// Its id is in `longIDs`.
+        var hasLongID = false
+        /// Its reply is in `held`.
         var isAnswered = false
         /// About what the service keeps of it until it is answered.
         var keptBytes: Int32 = 0
-        /// The reply, and notifications that were given after it, kept until it is their turn.
-        var held: [UInt8] = []
     }
     private var waiting = Deque<Waiting>()
+    /// What few requests have, by sequence number: ids that are no short ones, and replies, with the notifications that were given
+    /// after them, that are kept until it is their turn.
+    private var longIDs: [UInt64: [UInt8]] = [:]
+    private var held: [UInt64: [UInt8]] = [:]
     /// Of all that are in `waiting`.
     private var keptBytes = 0
     /// The sequence number of `waiting.first`.
@@ -122,6 +132,9 @@ package final class Connection: @unchecked Sendable {
     }
 
     // MARK: For the service
+
+    package func countAppendSubmitted() { appendsSubmitted += 1 }
+    package func countAppendSettled() { appendsSettled += 1 }
 
     /// Takes no further lines of this client until `resumeReading`. Requests received before are answered as usual.
     package func pauseReading() {
@@ -180,7 +193,7 @@ package final class Connection: @unchecked Sendable {
             writer.endObject()
             writer.bytes.append(UInt8(ascii: "\n"))
             if let lastHeld {
-                waiting[Int(lastHeld - firstWaiting)].held += writer.bytes
+                held[lastHeld, default: []] += writer.bytes
                 heldBytes += writer.bytes.count
             } else {
                 output.writeBytes(writer.bytes)
@@ -196,7 +209,7 @@ package final class Connection: @unchecked Sendable {
         eventLoop.assertInEventLoop()
         guard phase != .closed, lines.readableBytes > 0 else { return }
         if let lastHeld {
-            waiting[Int(lastHeld - firstWaiting)].held += lines.readableBytesView
+            held[lastHeld, default: []] += lines.readableBytesView
             heldBytes += lines.readableBytes
         } else {
             // Replies given before them go first (N2).
@@ -296,15 +309,17 @@ package final class Connection: @unchecked Sendable {
         let root: JSONValue
         do throws(JSONError) { root = try loop.parser.parse(line) } catch {
             let isDocument = error.kind == .duplicateMember
-            let id = isDocument ? RequestID(scanning: line, idBytesMax: limits.idBytesMax) : .null
+            let id =
+                isDocument
+                ? RequestEnvelope.id(scanning: line, idBytesMax: limits.idBytesMax) : RequestEnvelope.noID
             return enter(id).fail(ErrorReply(error))
         }
-        let envelope = RequestEnvelope(root, idBytesMax: limits.idBytesMax)
-        let reply = enter(envelope.id)
-        guard let method = envelope.method else {
-            return reply.fail(
-                envelope.fault ?? ErrorReply(.internalError, "a request without a method and without a fault"))
+        var envelope = RequestEnvelope()
+        let method: Method
+        do throws(ErrorReply) { method = try envelope.read(root, idBytesMax: limits.idBytesMax) } catch {
+            return enter(envelope.id).fail(error)
         }
+        let reply = enter(envelope.id)
         loop.hasReceived = true
         markTouched()
         if !method.isBoundedByQueue { keep(WireLimits.keptBytes(ofLine: line.count)) }
@@ -317,9 +332,14 @@ package final class Connection: @unchecked Sendable {
     }
 
     /// Gives a request its place in the order.
-    private func enter(_ id: RequestID) -> ReplySlot {
+    private func enter(_ id: UnsafeRawBufferPointer) -> ReplySlot {
         let sequence = firstWaiting + UInt64(waiting.count)
-        waiting.append(Waiting(id: id))
+        if id.count <= ShortID.bytesMax {
+            waiting.append(Waiting(id: ShortID(id)))
+        } else {
+            waiting.append(Waiting(id: ShortID(RequestEnvelope.noID), hasLongID: true))
+            longIDs[sequence] = [UInt8](id)
+        }
         if waiting.count >= limits.requestsInFlightMax { pauses.insert(.requests) }
         return ReplySlot(connection: self, sequence: sequence)
     }
@@ -343,7 +363,7 @@ package final class Connection: @unchecked Sendable {
 
     /// Answers with an error, behind all that is owed, and closes after it.
     private func refuse(_ error: ErrorReply) {
-        enter(.null).fail(error)
+        enter(RequestEnvelope.noID).fail(error)
         stopTaking()
     }
 
@@ -375,7 +395,7 @@ package final class Connection: @unchecked Sendable {
             writer.key("jsonrpc" as StaticString)
             writer.raw("\"2.0\"" as StaticString)
             writer.key("id" as StaticString)
-            waiting[index].id.withText { writer.raw($0) }
+            withID(of: index) { writer.raw($0) }
             members(&writer)
             writer.endObject()
             writer.bytes.append(UInt8(ascii: "\n"))
@@ -398,12 +418,23 @@ package final class Connection: @unchecked Sendable {
         return index
     }
 
+    /// Lends the `id` of a request, as it stood in the line.
+    @inline(__always)
+    private func withID(of index: Int, _ body: (UnsafeRawBufferPointer) -> Void) {
+        if waiting[index].hasLongID, let id = longIDs[firstWaiting + UInt64(index)] {
+            id.withUnsafeBytes(body)
+        } else {
+            waiting[index].id.withText(body)
+        }
+    }
+
     /// Keeps a reply until it is its turn (N1).
     private func hold(_ reply: [UInt8], at index: Int) {
-        waiting[index].held = reply
+        let sequence = firstWaiting + UInt64(index)
+        held[sequence] = reply
         waiting[index].isAnswered = true
         heldBytes += reply.count
-        lastHeld = max(lastHeld ?? 0, firstWaiting + UInt64(index))
+        lastHeld = max(lastHeld ?? 0, sequence)
     }
 
     private func lookAtOutput() {
@@ -426,7 +457,7 @@ package final class Connection: @unchecked Sendable {
             guard let start = place.baseAddress else { return 0 }
             var text = TextCursor(start)
             text.literal(#"{"jsonrpc":"2.0","id":"#)
-            waiting[index].id.withText { text.copy($0) }
+            withID(of: index) { text.copy($0) }
             text.literal(#","result":"#)
             result(&text)
             text.literal("}\n")
@@ -448,13 +479,13 @@ package final class Connection: @unchecked Sendable {
 
     /// The first request is answered: it leaves, and all behind it that were.
     private func leave() {
-        keptBytes -= Int(waiting.removeFirst().keptBytes)
-        firstWaiting += 1
+        removeFirst()
         while let next = waiting.first, next.isAnswered {
-            output.writeBytes(next.held)
-            heldBytes -= next.held.count
-            keptBytes -= Int(waiting.removeFirst().keptBytes)
-            firstWaiting += 1
+            if let reply = held.removeValue(forKey: firstWaiting) {
+                output.writeBytes(reply)
+                heldBytes -= reply.count
+            }
+            removeFirst()
         }
         if let last = lastHeld, last < firstWaiting { lastHeld = nil }
         if pauses.contains(.requests), waiting.count <= limits.requestsInFlightMax / 2,
@@ -462,6 +493,13 @@ package final class Connection: @unchecked Sendable {
         {
             pauses.remove(.requests)
         }
+    }
+
+    private func removeFirst() {
+        let first = waiting.removeFirst()
+        if first.hasLongID { longIDs[firstWaiting] = nil }
+        keptBytes -= Int(first.keptBytes)
+        firstWaiting += 1
     }
 
     private var pendingOutputBytes: Int { output.readableBytes + heldBytes }
@@ -559,6 +597,8 @@ package final class Connection: @unchecked Sendable {
         guard phase != .closed else { return }
         phase = .closed
         waiting = []
+        longIDs = [:]
+        held = [:]
         lastHeld = nil
         heldBytes = 0
         output = ByteBuffer()

@@ -41,6 +41,23 @@ package struct ReplySlot: Sendable {
     }
 }
 
+/// A reply's place as plain bytes, for a queue of many: it is copied and moved without counting references. It holds its
+/// connection until it is taken back, which has to happen once.
+package struct KeptReplySlot {
+    private let connection: Unmanaged<Connection>
+    private let sequence: UInt64
+
+    package init(_ reply: ReplySlot) {
+        connection = .passRetained(reply.connection)
+        sequence = reply.sequence
+    }
+
+    package func take() -> ReplySlot { ReplySlot(connection: connection.takeRetainedValue(), sequence: sequence) }
+
+    /// Only before it is taken back.
+    package func withConnection(_ body: (Connection) -> Void) { connection._withUnsafeGuaranteedRef(body) }
+}
+
 /// An error as it is answered.
 package struct ErrorReply: Error, Sendable {
     package enum Place: Sendable, Equatable {

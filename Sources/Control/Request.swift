@@ -7,62 +7,59 @@ package import JSON
 // `jsonrpc`, `id` and `method` are required, `params` may be left out, and nothing else may stand there. An `id` is a
 // string, a number or null, and is echoed as it came (minified). Arrays (batches) are refused: pipelined lines do the same.
 
-/// One request, lent to the service: the parameters are valid until `receive` returns.
+/// One request, lent to the service: it is valid until `receive` returns.
 package struct Request {
     package let method: Method
     /// An object; nil where the request has none.
     package let params: JSONValue?
-    package let connection: Connection
+    // Not counted: the connection makes the request and lends it.
+    package unowned(unsafe) let connection: Connection
 
     package var peer: Peer { connection.peer }
 }
 
-/// The `id` of a request that has no reply yet: the text as it stood in the line.
-struct RequestID {
-    // Most ids are short, and one of them is kept for every request in flight.
-    private var short = InlineArray<31, UInt8>(repeating: 0)
-    private var shortCount: UInt8 = 0
-    private var long: [UInt8]?
+/// The `id` of a request that has no reply yet, as it stood in the line, where it is short: one is kept for every request in
+/// flight, and is nothing but bytes, so that it costs little to keep.
+struct ShortID {
+    /// A UUID in quotes has 38.
+    static let bytesMax = 47
 
-    /// No `id` could be read.
-    static let null = RequestID()
+    private var bytes = InlineArray<47, UInt8>(repeating: 0)
+    private(set) var count: UInt8
 
-    private init() {
-        for (i, byte) in "null".utf8.enumerated() { short[i] = byte }
-        shortCount = 4
-    }
-
+    /// - Parameter text: at most `bytesMax` bytes.
+    @inline(__always)
     init(_ text: UnsafeRawBufferPointer) {
-        if text.count <= 31 {
-            for i in 0..<text.count { short[i] = text[i] }
-            shortCount = UInt8(text.count)
-        } else {
-            long = [UInt8](text)
-        }
+        precondition(text.count <= Self.bytesMax, "a short id is not longer than there is room")
+        count = UInt8(truncatingIfNeeded: text.count)
+        withUnsafeMutableBytes(of: &bytes) { $0.copyMemory(from: text) }
     }
 
+    @inline(__always)
     func withText(_ body: (UnsafeRawBufferPointer) -> Void) {
-        if let long {
-            long.withUnsafeBytes(body)
-        } else {
-            withUnsafeBytes(of: short) { body(UnsafeRawBufferPointer(rebasing: $0[..<Int(shortCount)])) }
+        withUnsafeBytes(of: bytes) {
+            // `init` made sure that it is no more.
+            body(UnsafeRawBufferPointer(start: $0.baseAddress, count: Int(count)))
         }
     }
 }
 
-/// The members of a request that were found, and the first thing that is wrong with them.
+/// The members of a request that were found. Views into the line and its document.
 struct RequestEnvelope {
-    private(set) var id: RequestID = .null
-    private(set) var method: Method?
+    /// `null` until one was read.
+    private(set) var id = Self.noID
     private(set) var params: JSONValue?
-    private(set) var fault: ErrorReply?
 
-    init(_ root: JSONValue, idBytesMax: Int) { read(root, idBytesMax: idBytesMax) }
+    static var noID: UnsafeRawBufferPointer {
+        let text: StaticString = "null"
+        return UnsafeRawBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)
+    }
 
-    private mutating func read(_ root: JSONValue, idBytesMax: Int) {
+    /// Reads a request, or throws the first thing that is wrong with it.
+    mutating func read(_ root: JSONValue, idBytesMax: Int) throws(ErrorReply) -> Method {
         guard root.kind == .object else {
             let isBatch = root.kind == .array
-            return fail(
+            throw Self.fault(
                 .invalidRequest, isBatch ? "batches are not served: send one request a line" : "a request is an object",
                 "")
         }
@@ -72,51 +69,47 @@ struct RequestEnvelope {
         var stranger: JSONValue?
         for member in root.members {
             let name = member.name.utf8
-            if name.equals("jsonrpc") {
-                version = member.value
-            } else if name.equals("id") {
-                idValue = member.value
-            } else if name.equals("method") {
-                methodValue = member.value
-            } else if name.equals("params") {
-                params = member.value
-            } else {
-                stranger = member.name
+            switch name.count {
+            case 7 where name.equals("jsonrpc"): version = member.value
+            case 2 where name.equals("id"): idValue = member.value
+            case 6 where name.equals("method"): methodValue = member.value
+            case 6 where name.equals("params"): params = member.value
+            default: stranger = member.name
             }
         }
         // The id comes first, so that whatever else is wrong is answered under it.
         guard let idValue else {
-            return fail(.invalidRequest, "a request has an id: notifications from clients are not served", "")
+            throw Self.fault(.invalidRequest, "a request has an id: notifications from clients are not served", "")
         }
         guard idValue.kind == .string || idValue.kind == .number || idValue.isNull else {
-            return fail(.invalidRequest, "an id is a string, a number or null", "/id")
+            throw Self.fault(.invalidRequest, "an id is a string, a number or null", "/id")
         }
         guard idValue.raw.count <= idBytesMax else {
-            return fail(.invalidRequest, "an id takes at most \(idBytesMax) bytes", "/id")
+            throw Self.fault(.invalidRequest, "an id takes at most \(idBytesMax) bytes", "/id")
         }
-        id = RequestID(idValue.raw)
+        id = idValue.raw
         guard let version, version.equals("2.0" as StaticString) else {
-            return fail(.invalidRequest, "jsonrpc must be \"2.0\"", "/jsonrpc")
+            throw Self.fault(.invalidRequest, "jsonrpc must be \"2.0\"", "/jsonrpc")
         }
         guard let methodValue, methodValue.kind == .string else {
-            return fail(.invalidRequest, "method must be a string", "/method")
+            throw Self.fault(.invalidRequest, "method must be a string", "/method")
         }
         if let stranger {
             let shown = String(decoding: stranger.utf8.prefix(64), as: UTF8.self)
-            return fail(.invalidRequest, "a request has no member \"\(shown)\"", "")
+            throw Self.fault(.invalidRequest, "a request has no member \"\(shown)\"", "")
         }
         guard let method = Method(utf8: methodValue.utf8) else {
             let shown = String(decoding: methodValue.utf8.prefix(64), as: UTF8.self)
-            return fail(.methodNotFound, "no method is called \"\(shown)\"", "/method")
+            throw Self.fault(.methodNotFound, "no method is called \"\(shown)\"", "/method")
         }
         if let params, params.kind != .object {
-            return fail(.invalidParams, "params must be an object", "/params")
+            throw Self.fault(.invalidParams, "params must be an object", "/params")
         }
-        self.method = method
+        return method
     }
 
-    private mutating func fail(_ name: ErrorName, _ message: String, _ pointer: String) {
-        fault = ErrorReply(name, message, at: .request(pointer))
+    private static func fault(_ name: ErrorName, _ message: String, _ pointer: String) -> ErrorReply {
+        ErrorReply(name, message, at: .request(pointer))
     }
 }
 
@@ -134,12 +127,11 @@ extension ErrorReply {
     }
 }
 
-extension RequestID {
+extension RequestEnvelope {
     /// The `id` of a line that is JSON but was refused as a whole, because of a member name that stands twice somewhere:
     /// so that the refusal finds its request. Looks at the members of the outermost object only; an escaped name, or an
     /// id that itself stands twice, is not recognised and gives null.
-    init(scanning line: UnsafeRawBufferPointer, idBytesMax: Int) {
-        self = .null
+    static func id(scanning line: UnsafeRawBufferPointer, idBytesMax: Int) -> UnsafeRawBufferPointer {
         var found: Range<Int>?
         var depth = 0
         var index = 0
@@ -159,7 +151,7 @@ extension RequestID {
                     nameIsID = UnsafeRawBufferPointer(rebasing: line[start..<min(index, line.count)]).equals("\"id\"")
                     isName = false
                 } else if nameIsID {
-                    if found != nil { return }
+                    if found != nil { return noID }
                     found = start..<min(index, line.count)
                 }
             case UInt8(ascii: "{"), UInt8(ascii: "["):
@@ -175,15 +167,14 @@ extension RequestID {
             case UInt8(ascii: "-"), UInt8(ascii: "0")...UInt8(ascii: "9"):
                 while index < line.count, Self.isNumberText(line[index]) { index += 1 }
                 if depth == 1, nameIsID {
-                    if found != nil { return }
+                    if found != nil { return noID }
                     found = start..<index
                 }
             default: index += 1
             }
         }
-        if let found, found.count <= idBytesMax {
-            self = RequestID(UnsafeRawBufferPointer(rebasing: line[found]))
-        }
+        guard let found, found.count <= idBytesMax else { return noID }
+        return UnsafeRawBufferPointer(rebasing: line[found])
     }
 
     private static func isNumberText(_ byte: UInt8) -> Bool {

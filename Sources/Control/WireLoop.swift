@@ -30,8 +30,7 @@ final class WireLoop: @unchecked Sendable {
     let limits: WireLimits
     private let logger: Logger
 
-    /// Set once, by the listener, before the first connection.
-    private(set) var service: any RequestService
+    let service: any RequestService
     var parser = JSONParser()
     var hasReceived = false
     private(set) var now = NIODeadline.now()

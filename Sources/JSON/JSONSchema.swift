@@ -21,9 +21,9 @@ package final class JSONSchema: @unchecked Sendable {
 
     let rules: UnsafeMutablePointer<Rule>
     let properties: UnsafeMutablePointer<Property>
-    private let words: UnsafeMutablePointer<Word>
-    private let slots: UnsafeMutablePointer<UInt16>
-    private let characters: UnsafeMutablePointer<UInt8>
+    fileprivate let words: UnsafeMutablePointer<Word>
+    fileprivate let slots: UnsafeMutablePointer<UInt16>
+    fileprivate let characters: UnsafeMutablePointer<UInt8>
 
     package init(_ text: [UInt8]) throws(JSONSchemaError) {
         var compiler = SchemaCompiler()
@@ -67,8 +67,15 @@ package struct MemberMarks: Sendable, Equatable {
     package var personal: UInt64 = 0
     /// `x-emitted-by`: only the daemon may write this member.
     package var reserved: UInt64 = 0
+    /// Here bit i stands for the schema's own i-th property: it is there. See `JSONSchema.property(named:)`.
+    package var seen: UInt64 = 0
 
     package init() {}
+
+    mutating func mark(_ member: UInt64, _ property: Property) {
+        if property.isPersonal { personal |= member }
+        if property.isReserved { reserved |= member }
+    }
 }
 
 /// How a value breaks its schema. Says where and what, and never quotes a value, which may be personal.
@@ -118,6 +125,27 @@ struct Rule {
     var firstProperty: Int32 = 0
     /// Words a string must be one of.
     var choices = WordTable()
+    /// A string of so many bytes, at least and at most, is good whatever it says; more than at most where none is.
+    var goodBytesMin: UInt32 = 1
+    var goodBytesMax: UInt32 = 0
+
+    /// Sets the last two by the rest.
+    mutating func settle() {
+        guard types & (1 << UInt8(CSJ_STRING)) != 0, !hasChoices else { return }
+        // A string has at least a quarter as many code points as bytes and at most as many.
+        let (least, isBeyond) = minLength.multipliedReportingOverflow(by: 4)
+        guard !isBeyond else { return }
+        goodBytesMin = least < 4 ? 0 : least - 3
+        goodBytesMax = maxLength
+    }
+
+    /// Whether a value is a string that this has nothing against, as far as its bytes can tell without being read.
+    @inline(__always)
+    func isGoodString(_ value: csj_node) -> Bool {
+        guard value.kind == UInt8(CSJ_STRING), value.flags & UInt8(CSJ_FLAG_ESCAPED) == 0 else { return false }
+        let count = value.end &- value.start &- 2
+        return count >= goodBytesMin && count <= goodBytesMax
+    }
 
     static let anything: Int32 = -1
     static let nothing: Int32 = -2
@@ -128,11 +156,22 @@ struct Property {
     var rule: Int32
     var isPersonal: Bool
     var isReserved: Bool
+
+    var isMarked: Bool { isPersonal || isReserved }
 }
 
 struct Word {
+    /// Its first 8 bytes as they lie in memory, zeros behind a shorter one.
+    var head: UInt64
     var offset: UInt32
     var length: UInt32
+
+    /// Reads 8 bytes whatever the count.
+    @inline(__always)
+    static func head(_ start: UnsafeRawPointer, _ count: Int) -> UInt64 {
+        let head = UInt64(littleEndian: start.loadUnaligned(as: UInt64.self))
+        return count >= 8 ? head : head & ((1 &<< UInt64(count &* 8)) &- 1)
+    }
 }
 
 /// A small open-addressing table: slot -> index of the word plus 1, 0 where free. At most half full.
@@ -142,6 +181,49 @@ struct WordTable {
     var firstSlot: Int32 = 0
     /// 32 minus the binary logarithm of the number of slots: the slot of a word is that many bits less of its hash.
     var shift: UInt8 = 31
+}
+
+/// One table of a schema, ready to be searched.
+private struct WordSearch {
+    let slots: UnsafePointer<UInt16>
+    let words: UnsafePointer<Word>
+    let characters: UnsafePointer<UInt8>
+    let shift: UInt32
+    let mask: Int
+    let isEmpty: Bool
+
+    @inline(__always)
+    init(_ table: WordTable, _ schema: JSONSchema) {
+        isEmpty = table.count == 0
+        slots = UnsafePointer(schema.slots + Int(table.firstSlot))
+        words = UnsafePointer(schema.words + Int(table.firstWord))
+        characters = UnsafePointer(schema.characters)
+        shift = UInt32(table.shift)
+        mask = (1 &<< (32 &- Int(table.shift))) &- 1
+    }
+
+    /// The index of the word in its table, or -1.
+    ///
+    /// - Parameter start: of `count` bytes of a document, in which at least 8 bytes can be read from anywhere.
+    @inline(__always)
+    func find(_ start: UnsafeRawPointer, _ count: Int, _ hash: UInt32) -> Int {
+        if isEmpty { return -1 }
+        let head = Word.head(start, count)
+        var slot = Int(hash &>> shift)
+        while true {
+            let entry = Int(slots[slot])
+            if entry == 0 { return -1 }
+            let word = words + (entry &- 1)
+            if word.pointee.head == head, Int(word.pointee.length) == count,
+                count <= 8
+                    || UnsafeRawBufferPointer(start: start, count: count).equals(
+                        characters + Int(word.pointee.offset))
+            {
+                return entry &- 1
+            }
+            slot = (slot &+ 1) & mask
+        }
+    }
 }
 
 private func allocated<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
@@ -190,9 +272,9 @@ extension JSONSchema {
         case CSJ_STRING:
             let bytes = JSONValue(document: document, index: index).utf8
             if rule.pointee.hasChoices {
-                let start = bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)  // of a string node: never nil
-                let hash = csj_name_hash(start, UInt32(bytes.count))
-                if find(bytes, hash, in: rule.pointee.choices) < 0 { return fault(.choice) }
+                let start = bytes.baseAddress!  // of a string node: never nil
+                let hash = csj_name_hash(start.assumingMemoryBound(to: UInt8.self), UInt32(bytes.count))
+                if WordSearch(rule.pointee.choices, self).find(start, bytes.count, hash) < 0 { return fault(.choice) }
             }
             // A string has at least a quarter as many code points as bytes and at most as many.
             if bytes.count > Int(rule.pointee.maxLength), codePoints(bytes) > Int(rule.pointee.maxLength) {
@@ -253,59 +335,58 @@ extension JSONSchema {
         let additional = rule.pointee.additional
         let table = rule.pointee.members
         if table.count == 0, additional == Rule.anything { return .none }
+        let text = UnsafeRawPointer(document.pointee.text!)
         let properties = properties + Int(rule.pointee.firstProperty)
-        var seen: UInt64 = 0
+        let search = WordSearch(table, self)
+        let rules = rules
+        var marked = MemberMarks()
         var bit: UInt64 = 1
-        var name = index + 1
-        let end = node.pointee.next
+        var name = node + 1
+        let end = nodes + Int(node.pointee.next)
         while name < end {
-            let found = find(name: name, of: document, in: table)
+            let value = name + 1
+            var found = -1
+            if name.pointee.flags & UInt8(CSJ_FLAG_ESCAPED) == 0 {
+                // A name's node has the hash of it.
+                found = search.find(
+                    text + Int(name.pointee.start) + 1, Int(name.pointee.end &- name.pointee.start &- 2),
+                    name.pointee.next)
+            } else {
+                found = find(name: UInt32(name - nodes), of: document, in: table)
+            }
             var memberRule = additional
             if found >= 0 {
-                seen |= 1 << UInt64(found)
-                let property = properties[found]
-                memberRule = property.rule
-                if let marks {
-                    if property.isPersonal { marks.pointee.personal |= bit }
-                    if property.isReserved { marks.pointee.reserved |= bit }
-                }
+                marked.seen |= 1 &<< UInt64(truncatingIfNeeded: found)
+                let property = properties + found
+                memberRule = property.pointee.rule
+                if property.pointee.isMarked { marked.mark(bit, property.pointee) }
             } else if additional == Rule.nothing {
-                return SchemaFault(keyword: .unknown, node: name + 1, rule: ruleIndex)
+                return SchemaFault(keyword: .unknown, node: UInt32(value - nodes), rule: ruleIndex)
             }
-            if memberRule >= 0 {
-                let found = check(rule: memberRule, of: document, at: name + 1, marks: nil)
+            if memberRule >= 0, !(rules + Int(memberRule)).pointee.isGoodString(value.pointee) {
+                let found = check(rule: memberRule, of: document, at: UInt32(value - nodes), marks: nil)
                 if found.keyword != .none { return found }
             }
-            bit <<= 1  // 0 from the 65th member on
-            name = nodes[Int(name) + 1].next
+            bit &<<= 1  // 0 from the 65th member on
+            name = nodes + Int(value.pointee.next)
         }
-        return seen & rule.pointee.required == rule.pointee.required ? .none : fault(.required)
+        if let marks { marks.pointee = marked }
+        return marked.seen & rule.pointee.required == rule.pointee.required ? .none : fault(.required)
     }
 
     /// The index of a member's name in the table, or -1.
-    @inline(__always)
+    @inline(never)
     func find(name: UInt32, of document: UnsafePointer<csj_document>, in table: WordTable) -> Int {
-        // A name's node has the hash of it.
-        find(JSONValue(document: document, index: name).utf8, document.pointee.nodes[Int(name)].next, in: table)
+        let bytes = JSONValue(document: document, index: name).utf8
+        guard let start = bytes.baseAddress else { return -1 }
+        return WordSearch(table, self).find(start, bytes.count, document.pointee.nodes[Int(name)].next)
     }
 
-    /// The index of the word in its table, or -1.
-    @inline(__always)
-    private func find(_ bytes: UnsafeRawBufferPointer, _ hash: UInt32, in table: WordTable) -> Int {
-        guard table.count > 0 else { return -1 }
-        let mask = (1 << (32 - Int(table.shift))) &- 1
-        let slots = slots + Int(table.firstSlot)
-        let words = words + Int(table.firstWord)
-        var slot = Int(hash &>> UInt32(table.shift))
-        while true {
-            let entry = Int(slots[slot])
-            if entry == 0 { return -1 }
-            let word = words[entry &- 1]
-            if Int(word.length) == bytes.count, bytes.equals(UnsafePointer(characters + Int(word.offset))) {
-                return entry &- 1
-            }
-            slot = (slot &+ 1) & mask
-        }
+    /// The bit of `MemberMarks.seen` for a property of the root; 0 where it has no such property.
+    package func property(named name: String) -> UInt64 {
+        let table = rules[0].members
+        for index in 0..<Int(table.count) where word(index, of: table) == name { return 1 << UInt64(index) }
+        return 0
     }
 
     private func codePoints(_ bytes: UnsafeRawBufferPointer) -> Int {

@@ -137,6 +137,7 @@ struct SchemaCompiler {
                 rule.required |= 1 << UInt64(bit)
             }
         }
+        rule.settle()
         rules[Int(index)] = rule
     }
 
@@ -183,9 +184,10 @@ struct SchemaCompiler {
         table.shift = UInt8(32 - bits)
         var own = [UInt16](repeating: 0, count: 1 << bits)
         for (number, entry) in entries.enumerated() {
-            words.append(Word(offset: UInt32(characters.count), length: UInt32(entry.count)))
-            characters += entry
             let padded = entry + [UInt8](repeating: 0, count: 8)
+            let head = padded.withUnsafeBytes { Word.head($0.baseAddress!, entry.count) }
+            words.append(Word(head: head, offset: UInt32(characters.count), length: UInt32(entry.count)))
+            characters += entry
             let hash = csj_name_hash(padded, UInt32(entry.count))
             var slot = Int(hash >> UInt32(table.shift))
             while own[slot] != 0 { slot = (slot + 1) & (own.count - 1) }

@@ -120,24 +120,25 @@ extension UnsafeRawBufferPointer {
         return count == other.utf8CodeUnitCount && equals(other.utf8Start)
     }
 
-    /// Compares `count` bytes.
+    /// Compares `count` bytes. The last ones are looked at in a word that overlaps the one before it.
     @inlinable @inline(__always)
     func equals(_ other: UnsafePointer<UInt8>) -> Bool {
-        var i = 0
-        let other = UnsafeRawPointer(other)
         guard let start = baseAddress else { return true }
-        while count - i >= 8 {
-            let a = (start + i).loadUnaligned(as: UInt64.self), b = (other + i).loadUnaligned(as: UInt64.self)
-            if a != b { return false }
-            i += 8
+        let other = UnsafeRawPointer(other)
+        func isSame<Word: FixedWidthInteger & BitwiseCopyable>(_ offset: Int, _: Word.Type) -> Bool {
+            (start + offset).loadUnaligned(as: Word.self) == (other + offset).loadUnaligned(as: Word.self)
         }
-        while i < count {
-            if start.load(fromByteOffset: i, as: UInt8.self) != other.load(fromByteOffset: i, as: UInt8.self) {
-                return false
+        if count >= 8 {
+            var offset = 0
+            while offset < count - 8 {
+                if !isSame(offset, UInt64.self) { return false }
+                offset += 8
             }
-            i += 1
+            return isSame(count - 8, UInt64.self)
         }
-        return true
+        if count >= 4 { return isSame(0, UInt32.self) && isSame(count - 4, UInt32.self) }
+        if count >= 2 { return isSame(0, UInt16.self) && isSame(count - 2, UInt16.self) }
+        return count == 0 || isSame(0, UInt8.self)
     }
 }
 

@@ -56,22 +56,29 @@ package struct TextCursor {
         at += 1
     }
 
+    /// A number in decimal: two digits for each division.
     @inlinable
     package mutating func digits(_ value: UInt64) {
         var count = 1
-        var rest = value
-        while rest >= 10 {
-            rest /= 10
+        var power: UInt64 = 10
+        while value >= power {
             count += 1
+            let (next, isOver) = power.multipliedReportingOverflow(by: 10)
+            if isOver { break }
+            power = next
         }
         var index = count
-        rest = value
-        repeat {
-            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
-            index -= 1
-            at.storeBytes(of: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: digit), toByteOffset: index, as: UInt8.self)
-            rest = quotient
-        } while index > 0
+        var rest = value
+        while rest >= 10 {
+            let (hundreds, pair) = rest.quotientAndRemainder(dividingBy: 100)
+            let tens = pair / 10
+            index -= 2
+            let text = 0x3030 | tens | (pair - tens * 10) << 8
+            at.storeBytes(of: UInt16(truncatingIfNeeded: text).littleEndian, toByteOffset: index, as: UInt16.self)
+            rest = hundreds
+        }
+        // One is left where their number is odd; where it is even, the pair had the first digit.
+        if index > 0 { at.storeBytes(of: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest), as: UInt8.self) }
         at += count
     }
 }

@@ -15,6 +15,16 @@ extension TextCursor {
         let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
         let letters = alphabet.utf8Start
         var source = 0
+        // Three bytes become four letters, as long as the word that they are read in is within.
+        while source + 4 <= bytes.count {
+            let group = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: source, as: UInt32.self))
+            let four =
+                UInt32(letters[Int(group &>> 26)]) | UInt32(letters[Int(group &>> 20 & 63)]) &<< 8
+                | UInt32(letters[Int(group &>> 14 & 63)]) &<< 16 | UInt32(letters[Int(group &>> 8 & 63)]) &<< 24
+            at.storeBytes(of: four.littleEndian, as: UInt32.self)
+            at += 4
+            source += 3
+        }
         while source < bytes.count {
             let left = bytes.count - source
             let first = UInt32(bytes[source]) << 16

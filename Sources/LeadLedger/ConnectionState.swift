@@ -18,9 +18,6 @@ import DequeModule
 final class ConnectionState {
     /// It holds this one, and lets go of it when it closes. Not weak: that would make every mention of a connection dearer.
     private unowned let connection: Connection
-    /// Appends handed to the log, and those whose outcome is known.
-    private var submitted: UInt64 = 0
-    private var settled: UInt64 = 0
     private var running = 0
     private var waiting = Deque<(gate: UInt64, reply: ReplySlot, body: () -> Void)>()
 
@@ -37,11 +34,11 @@ final class ConnectionState {
         return state
     }
 
-    func appendSubmitted() { submitted += 1 }
-
-    func appendSettled() {
-        settled += 1
-        startWaiting()
+    /// The outcome of an append of this connection is known, and answered: a read may have waited for it.
+    static func appendSettled(_ connection: Connection) {
+        connection.countAppendSettled()
+        // A client that only appends has no state.
+        if let state = connection.serviceState { unsafeDowncast(state, to: ConnectionState.self).startWaiting() }
     }
 
     /// Nothing is computed for a client that has gone.
@@ -50,7 +47,7 @@ final class ConnectionState {
     /// Runs `body`, which answers `reply`, when it is its turn; `readEnded()` must follow, now or later.
     func read(for reply: ReplySlot, _ body: @escaping () -> Void) {
         guard !connection.isClosed else { return }
-        waiting.append((submitted, reply, body))
+        waiting.append((connection.appendsSubmitted, reply, body))
         startWaiting()
     }
 
@@ -60,7 +57,7 @@ final class ConnectionState {
     }
 
     private func startWaiting() {
-        while running < Limits.readsAtOnceMax, let first = waiting.first, first.gate <= settled,
+        while running < Limits.readsAtOnceMax, let first = waiting.first, first.gate <= connection.appendsSettled,
             connection.takesAnswer(to: first.reply)
         {
             waiting.removeFirst()

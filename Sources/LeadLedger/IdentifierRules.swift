@@ -20,6 +20,12 @@ enum IdentifierRules {
         while index + 8 <= bytes.count, !needsLook(bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)) {
             index += 8
         }
+        // The last ones in a word that overlaps the one before it.
+        if index + 8 > bytes.count, bytes.count >= 8,
+            !needsLook(bytes.loadUnaligned(fromByteOffset: bytes.count - 8, as: UInt64.self))
+        {
+            return nil
+        }
         while index < bytes.count {
             let byte = bytes[index]
             if byte < 0x20 || byte == 0x7F { return .controlCharacter }

@@ -42,6 +42,26 @@ final class AppendQueue: Sendable {
         return accepted
     }
 
+    /// As above, and removes those that were queued from `units`. Where nothing waits, which is usual, the whole array changes
+    /// hands, and no unit is touched.
+    func submit(removingFrom units: inout [AppendUnit]) {
+        let bytes = units.reduce(0) { $0 + $1.byteCount }
+        var mustRing = false
+        let isTaken = state.withLock { state in
+            guard !state.isClosed, state.units.isEmpty, bytes <= bytesMax, units.count <= unitsMax else { return false }
+            swap(&units, &state.units)
+            state.bytes = bytes
+            swap(&mustRing, &state.isWaiting)
+            return true
+        }
+        if isTaken {
+            if mustRing { doorbell.ring() }
+        } else {
+            let accepted = submit(units)
+            if accepted == units.count { units.removeAll(keepingCapacity: true) } else { units.removeFirst(accepted) }
+        }
+    }
+
     /// Asks for `queueHasRoom()` once, when the appender has taken units; at once if there is room already. A closed
     /// queue has none any more, and never says so.
     func whenRoom(_ sink: any AppendReplySink) {

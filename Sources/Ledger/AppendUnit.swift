@@ -1,3 +1,5 @@
+import CLeafHash
+
 /// What the encoder needs to know of an event beside its data. The texts must live until `endEvent()`.
 package struct EventDraft {
     package var type: UInt8
@@ -74,7 +76,8 @@ package final class AppendUnit: @unchecked Sendable {
     private(set) var token: UInt64
 
     private(set) var bytes: GrowingBytes
-    private var personal: GrowingBytes?
+    /// Made when first needed, where nobody gave one.
+    private var scratch: MemberScratch?
     var slots: ContiguousArray<EventSlot> = []
     /// The distinct streams of the events and expectations.
     var streams: ContiguousArray<StreamSlot> = []
@@ -105,8 +108,13 @@ package final class AppendUnit: @unchecked Sendable {
     private var draftIsBackfill = false
     private var draftFault: RecordFault?
 
-    package init(ledgerID: LedgerID, replyTo sink: any AppendReplySink, token: UInt64) {
+    /// - Parameter scratch: for whoever makes many units, which may share one as long as he builds their events one after the other, on
+    ///   one thread.
+    package init(
+        ledgerID: LedgerID, replyTo sink: any AppendReplySink, token: UInt64, scratch: MemberScratch? = nil
+    ) {
         self.ledgerID = ledgerID
+        self.scratch = scratch
         self.sink = sink
         self.token = token
         bytes = GrowingBytes(capacity: 1_024)
@@ -114,7 +122,6 @@ package final class AppendUnit: @unchecked Sendable {
 
     deinit {
         bytes.release()
-        personal?.release()
     }
 
     /// Makes it another unit, still empty, that uses the memory of this one: only before it was submitted, or once its
@@ -122,11 +129,10 @@ package final class AppendUnit: @unchecked Sendable {
     package func reset(token: UInt64) {
         self.token = token
         bytes.removeAll()
-        personal?.removeAll()
-        slots.removeAll(keepingCapacity: true)
-        streams.removeAll(keepingCapacity: true)
-        expectations.removeAll(keepingCapacity: true)
-        registerWrites.removeAll()
+        Self.empty(&slots)
+        Self.empty(&streams)
+        Self.empty(&expectations)
+        if !registerWrites.isEmpty { registerWrites = [] }
         registerBytes = 0
         nameTwice = nil
         if !eventsByName.isEmpty { eventsByName = [:] }
@@ -135,11 +141,28 @@ package final class AppendUnit: @unchecked Sendable {
         isDryRun = false
     }
 
+    /// Removes all and keeps the memory. Most units have one element or none, which goes faster by itself.
+    @inline(__always)
+    private static func empty<Element>(_ array: inout ContiguousArray<Element>) {
+        if array.count == 1 {
+            array.removeLast()
+        } else if !array.isEmpty {
+            array.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// Gives its outcome away, so that nothing of it is copied: it is then unknown again.
+    package func takeOutcome() -> AppendOutcome {
+        var taken = AppendOutcome.unknown
+        swap(&taken, &outcome)
+        return taken
+    }
+
     /// Has the appender say what would become of the unit now, and store nothing of it.
     package func makeDryRun() { isDryRun = true }
 
     /// Bytes of memory that it keeps for its records.
-    package var capacityBytes: Int { bytes.capacity + (personal?.capacity ?? 0) }
+    package var capacityBytes: Int { bytes.capacity }
 
     package var eventCount: Int { slots.count }
     /// Memory it takes in the queue, about.
@@ -166,6 +189,8 @@ package final class AppendUnit: @unchecked Sendable {
     /// Begins an event. What the draft says that no record can hold, `endEvent()` refuses.
     package func beginEvent(_ draft: EventDraft) {
         draftFault = fault(in: draft)
+        // Whatever became of the event before: nothing of it gets into this one.
+        scratch?.personal.removeAll()
         bytes.append(0)
         start = bytes.count
         bytes.append(zeros: RecordLayout.headerBytes)
@@ -221,28 +246,28 @@ package final class AppendUnit: @unchecked Sendable {
 
     /// Adds a member of `data` that is about a person, `"name":value`, minified.
     package func addPersonalMember(_ member: UnsafeRawBufferPointer) {
-        var list = personal ?? GrowingBytes(capacity: 512)
-        defer { personal = list }
-        guard list.count + member.count <= LedgerLimits.recordBytesMax else {
-            draftFault = draftFault ?? .tooLong
-            return
+        if scratch == nil { scratch = MemberScratch() }
+        // The unit holds it meanwhile.
+        let isTaken = Unmanaged.passUnretained(scratch!)._withUnsafeGuaranteedRef { scratch in
+            guard scratch.personal.count + member.count <= LedgerLimits.recordBytesMax else { return false }
+            if scratch.personal.count > 0 { scratch.personal.append(UInt8(ascii: ",")) }
+            scratch.personal.append(member)
+            return true
         }
-        if list.count > 0 { list.append(UInt8(ascii: ",")) }
-        list.append(member)
+        if !isTaken { draftFault = draftFault ?? .tooLong }
     }
 
-    /// Ends the event and hashes it. After an error the unit is as it was before `beginEvent`.
+    /// Ends the event and hashes what it is found by. After an error the unit is as it was before `beginEvent`.
     package func endEvent() throws(LedgerError) {
         // 1. The rest of the record.
         (bytes.base + start).storeBigEndian(UInt32(bytes.count - publicStart), at: RecordLayout.publicLength)
-        if let list = personal, list.count > 0 {
+        if let list = scratch?.personal, list.count > 0 {
             bytes.append(RecordLayout.schemeClear)
             withUnsafeBytes(of: UInt32(list.count).bigEndian) { bytes.append($0) }
             bytes.append(list[0..<list.count])
         } else {
             bytes.append(RecordLayout.schemeNone)
         }
-        personal?.removeAll()
         bytes.append(zeros: RecordLayout.trailerBytes)
         let length = bytes.count - start
         if length > LedgerLimits.recordBytesMax { draftFault = draftFault ?? .tooLong }
@@ -255,15 +280,12 @@ package final class AppendUnit: @unchecked Sendable {
                 .recordTooLarge, "the event's record would be over \(LedgerLimits.recordBytesMax) bytes")
         }
 
-        // 2. What it is found by, and all of its leaf hash that does not depend on its place.
-        let record = RecordView(trusted: bytes[start..<start + length])
-        let key = record.streamKey
-        var midstate = SHA256()
-        midstate.update(bytes[start - 1..<start + length - RecordLayout.trailerBytes])
+        // 2. What it is found by.
+        let keys = RecordView(trusted: bytes[start..<start + length]).keys
         slots.append(
             EventSlot(
-                offset: start, length: length, key: key, name: record.nameHash, midstate: midstate, type: draftType,
-                variant: draftVariant, isBackfill: draftIsBackfill, stream: streamIndex(of: key)))
+                offset: start, length: length, key: keys.stream, name: keys.name, type: draftType,
+                variant: draftVariant, isBackfill: draftIsBackfill, stream: streamIndex(of: keys.stream)))
         if slots.count > 1, nameTwice == nil { findNameTwice() }
     }
 
@@ -333,6 +355,45 @@ package final class AppendUnit: @unchecked Sendable {
         if let found, record(newest).hasSameName(as: record(found)) { nameTwice = (newest, found) }
     }
 
+    // MARK: Hashing ahead
+
+    /// Hashes what of the events' leaf hashes does not depend on their places, two events at a time, for little more than the price of
+    /// one. Once for a unit, when it is complete and before it is submitted; where this was not done, the appender hashes all by
+    /// itself.
+    package static func hashAhead(_ units: [AppendUnit]) {
+        let withInstructions = LeafHash.hasInstructions
+        var waiting: (unit: Unmanaged<AppendUnit>, event: Int)?
+        units.lend { unit in
+            for event in unit.slots.indices {
+                guard let (other, otherEvent) = waiting else {
+                    waiting = (.passUnretained(unit), event)
+                    continue
+                }
+                waiting = nil
+                // The array of units holds both.
+                other._withUnsafeGuaranteedRef { other in
+                    let states = BlockState.pair(
+                        of: other.hashedAhead(otherEvent), unit.hashedAhead(event), withInstructions: withInstructions)
+                    other.slots[otherEvent].hashed = states.first
+                    unit.slots[event].hashed = states.second
+                }
+            }
+        }
+        if let (unit, event) = waiting {
+            unit._withUnsafeGuaranteedRef { unit in
+                let none = UnsafeRawBufferPointer(start: nil, count: 0)
+                unit.slots[event].hashed =
+                    BlockState.pair(of: unit.hashedAhead(event), none, withInstructions: withInstructions).first
+            }
+        }
+    }
+
+    /// 0x00 and the record of an event up to its trailer.
+    private func hashedAhead(_ event: Int) -> UnsafeRawBufferPointer {
+        let slot = slots[event]
+        return bytes[slot.offset - 1..<slot.offset + slot.length - RecordLayout.trailerBytes]
+    }
+
     // MARK: For the appender
 
     /// Event `index` as it will be stored, its trailer perhaps unfilled.
@@ -348,10 +409,22 @@ package final class AppendUnit: @unchecked Sendable {
         trailer.storeBigEndian(position, at: RecordLayout.position)
         trailer.storeBigEndian(recordedAt, at: RecordLayout.recordedAt)
         trailer.storeBigEndian(version, at: RecordLayout.version)
-        var hash = slots[index].midstate
-        hash.update(bytes[end - RecordLayout.trailerBytes..<end])
-        return LeafHash(hash)
+        let start = slots[index].offset
+        let hashed = slots[index].hashed
+        if hashed.byteCount == 0 { return LeafHash(of: bytes[start..<end]) }
+        return LeafHash(hashed, bytes[start - 1 + hashed.byteCount..<end])
     }
+}
+
+/// Where the personal members of an event are gathered, which stand behind the public ones in its record. Units that share one have
+/// less memory of their own, and do not go looking for it among the caches.
+// Sendable: the thread that builds the units' events alone touches it.
+package final class MemberScratch: @unchecked Sendable {
+    fileprivate var personal = GrowingBytes(capacity: 512)
+
+    package init() {}
+
+    deinit { personal.release() }
 }
 
 /// What a unit knows of one of its events.
@@ -361,8 +434,8 @@ struct EventSlot {
     var length: Int
     var key: StreamKey
     var name: NameHash
-    /// SHA-256 over 0x00 and the record up to its trailer.
-    var midstate: SHA256
+    /// SHA-256 over the first blocks of 0x00 and the record; none where nothing was hashed ahead.
+    var hashed = BlockState()
     var type: UInt8
     var variant: UInt8
     var isBackfill: Bool
@@ -376,4 +449,65 @@ struct EventSlot {
 struct StreamSlot {
     var key: StreamKey
     var row: StreamRow?
+}
+
+// A unit that comes back was last touched by another processor core, and one that is used again has lain among a few thousand others:
+// its lines are in no near cache. These have them fetched while the unit before it is worked on.
+extension AppendUnit {
+    /// Has the unit itself fetched.
+    @inline(__always)
+    fileprivate static func fetch(_ unit: Unmanaged<AppendUnit>) { clh_fetch(unit.toOpaque(), 384) }
+
+    /// Has fetched what its answer, or its next use, begins with: the subject, and the first entries.
+    fileprivate func fetchParts() {
+        clh_fetch(bytes.base, 128)
+        Self.fetchStorage(of: &slots)
+        Self.fetchStorage(of: &streams)
+    }
+
+    /// To ask an array where its elements are would count a reference to them, which waits for the very line that is to be fetched. An
+    /// array is nothing but that reference; if ever it were not, what is fetched would be of no use, and do no harm.
+    @inline(__always)
+    private static func fetchStorage<Element>(of array: inout ContiguousArray<Element>) {
+        withUnsafeMutableBytes(of: &array) { clh_fetch($0.load(as: UnsafeRawPointer.self), 128) }
+    }
+}
+
+extension [AppendUnit] {
+    /// Calls `body` for each, without counting a reference to it each time: the array holds them meanwhile.
+    @inline(__always)
+    package func lend(_ body: (AppendUnit) -> Void) {
+        withUnsafeBufferPointer { units in
+            // An unmanaged reference is the reference, and nothing else.
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
+                for unit in units { unit._withUnsafeGuaranteedRef(body) }
+            }
+        }
+    }
+
+    /// The same for units that lie in no near cache.
+    @inline(__always)
+    package func lendFetching(_ body: (AppendUnit) -> Void) {
+        withUnsafeBufferPointer { units in
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
+                for index in units.indices {
+                    if index + 6 < units.count { AppendUnit.fetch(units[index + 6]) }
+                    if index + 3 < units.count { units[index + 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
+                    units[index]._withUnsafeGuaranteedRef(body)
+                }
+            }
+        }
+    }
+
+    /// Has those fetched that will be the last ones soon.
+    @inline(__always)
+    package mutating func fetchLast() {
+        // Mutable, since that lends the elements without counting a reference.
+        withUnsafeMutableBufferPointer { units in
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
+                if units.count > 4 { AppendUnit.fetch(units[units.count - 5]) }
+                if units.count > 2 { units[units.count - 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
+            }
+        }
+    }
 }

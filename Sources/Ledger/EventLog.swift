@@ -163,6 +163,9 @@ package final class EventLog: Sendable {
     package func submit(_ units: [AppendUnit]) -> Int { queue.submit(units) }
     package func submit(_ units: ArraySlice<AppendUnit>) -> Int { queue.submit(units) }
 
+    /// As above, and removes those that were accepted from `units`.
+    package func submit(removingFrom units: inout [AppendUnit]) { queue.submit(removingFrom: &units) }
+
     /// Has `queueHasRoom()` called once, when units are worth submitting again; at once where they are now.
     package func whenRoom(_ sink: any AppendReplySink) { queue.whenRoom(sink) }
 

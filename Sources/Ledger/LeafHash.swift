@@ -23,6 +23,14 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
 
     init(_ hash: consuming SHA256) { self = hash.finalize { LeafHash(unchecked: $0) } }
 
+    /// - Parameters:
+    ///   - blocks: the state of the first blocks of 0x00 and the record.
+    ///   - rest: what is behind them.
+    @inline(__always)
+    init(_ blocks: BlockState, _ rest: UnsafeRawBufferPointer) {
+        self = blocks.finished(with: rest, withInstructions: Self.hasInstructions) { LeafHash(unchecked: $0) }
+    }
+
     /// The hash of a whole record.
     package init(of record: UnsafeRawBufferPointer) {
         self = Self.hasInstructions ? LeafHash(withInstructionsOf: record) : LeafHash(withLibraryOf: record)

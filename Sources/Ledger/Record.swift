@@ -195,6 +195,16 @@ package struct RecordView {
     package var streamKey: StreamKey { StreamKey(kind: streamKind, subject: subject) }
     package var nameHash: NameHash { NameHash(source: source, eventID: eventID) }
 
+    /// Both of them.
+    var keys: EventKeys {
+        let subjectEnd = RecordLayout.headerBytes + Int(whole[RecordLayout.lengths])
+        let sourceCount = Int(whole[RecordLayout.lengths + 1])
+        let end = subjectEnd + sourceCount + Int(whole[RecordLayout.lengths + 2])
+        return EventKeys(
+            kind: streamKind, subject: slice(RecordLayout.headerBytes, subjectEnd), sourceCount: sourceCount,
+            sourceAndID: slice(subjectEnd, end), withInstructions: LeafHash.hasInstructions)
+    }
+
     /// Whether both are the same event by name: stream, source and id.
     func hasSameName(as other: RecordView) -> Bool {
         // Equal lengths, then the three texts, which lie side by side.

@@ -64,6 +64,26 @@ import Testing
         }
     }
 
+    @Test func `a cursor writes numbers of every length`() {
+        var values: [UInt64] = [0, .max]
+        var power: UInt64 = 1
+        for _ in 0..<19 {
+            for factor in 1...9 as ClosedRange<UInt64> {
+                values += [power * factor, power * factor - 1, power * factor + 1]
+            }
+            power *= 10
+        }
+        values += [power, power - 1, power + 1]
+        for value in values {
+            let text = withUnsafeTemporaryAllocation(byteCount: 20, alignment: 1) { place in
+                var cursor = TextCursor(place.baseAddress!)  // not empty
+                cursor.digits(value)
+                return String(decoding: place.prefix(cursor.at - place.baseAddress!), as: UTF8.self)
+            }
+            #expect(text == "\(value)")
+        }
+    }
+
     @Test func `a writer starts again after reset and take`() {
         var writer = JSONWriter()
         writer.integer(1)

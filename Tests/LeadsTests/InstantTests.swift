@@ -80,6 +80,34 @@ import Testing
         #expect(accepted > good.count)
     }
 
+    /// The form that is read eight bytes at once, beside the same instant in a form that is not: any byte in any place, and every
+    /// pair of digits where a part of the time stands.
+    @Test func `The usual form is read as any other`() {
+        func read(_ bytes: [UInt8]) -> Instant? { try? bytes.withUnsafeBytes { try Instant(rfc3339: $0) } }
+        func isAlike(_ bytes: [UInt8]) -> Bool {
+            read(bytes) == read(Array(bytes.dropLast()) + (bytes.last == UInt8(ascii: "Z") ? Array("+00:00".utf8) : []))
+        }
+        for text in ["2024-02-29T23:59:59Z", "0000-01-01T00:00:00Z", "1999-12-31T10:08:07Z", "9999-12-31T23:59:59Z"] {
+            let good = Array(text.utf8)
+            #expect(read(good) != nil && isAlike(good))
+            for place in 0..<19 {
+                for byte in UInt8.min...UInt8.max {
+                    var bytes = good
+                    bytes[place] = byte
+                    #expect(isAlike(bytes), "\(byte) at \(place) of \(text)")
+                }
+            }
+            for place in [0, 2, 5, 8, 11, 14, 17] {
+                for number in 0..<100 as Range<UInt8> {
+                    var bytes = good
+                    bytes[place] = UInt8(ascii: "0") + number / 10
+                    bytes[place + 1] = UInt8(ascii: "0") + number % 10
+                    #expect(isAlike(bytes), "\(number) at \(place) of \(text)")
+                }
+            }
+        }
+    }
+
     @Test func `What is wrong is said in words`() {
         #expect(throws: InstantProblem.self) { try Instant(rfc3339: "10000-01-01T00:00:00Z") }
         do throws(InstantProblem) {

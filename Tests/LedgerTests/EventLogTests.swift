@@ -350,6 +350,34 @@ import Testing
         #expect(narrow.submit(units) == 0)
     }
 
+    @Test func `units leave the array they are handed over in, as far as there is room, in their order`() throws {
+        let queue = AppendQueue(bytesMax: 1 << 20, unitsMax: 3)
+        var units = try (0..<5 as Range<UInt64>).map { token in
+            let unit = AppendUnit(ledgerID: LedgerID(high: 0, low: 0), replyTo: TestSink(), token: token)
+            try unit.add(TestEvent(id: "\(token)"))
+            return unit
+        }
+        queue.submit(removingFrom: &units)
+        #expect(units.map(\.token) == [3, 4] && queue.load.units == 3)
+        queue.submit(removingFrom: &units)
+        #expect(units.map(\.token) == [3, 4])
+        var taken: [AppendUnit] = []
+        #expect(queue.take(eventsMax: 2, into: &taken) && taken.map(\.token) == [0, 1])
+        queue.submit(removingFrom: &units)
+        #expect(units.isEmpty && queue.take(eventsMax: 9, into: &taken) && taken.map(\.token) == [2, 3, 4])
+        // Into an empty queue the array goes as a whole.
+        units = [taken[1], taken[0]]
+        let bytes = taken[0].byteCount + taken[1].byteCount
+        queue.submit(removingFrom: &units)
+        #expect(units.isEmpty && queue.load == (2, bytes))
+        #expect(queue.take(eventsMax: 9, into: &taken) && taken.map(\.token) == [3, 2])
+        #expect(queue.load == (0, 0))
+        queue.close()
+        units = taken
+        queue.submit(removingFrom: &units)
+        #expect(units.count == 2)
+    }
+
     @Test func `where the index cannot follow, the tail fills and appends are refused until it can`() throws {
         var configuration = LogConfiguration.test
         configuration.tailEventsMax = 100

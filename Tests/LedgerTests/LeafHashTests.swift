@@ -39,4 +39,52 @@ import Testing
             }
         }
     }
+
+    /// Every length of a subject, beside others of the rest: by the library, each hash by itself, is what they are defined as.
+    @Test func `what an event is found by is the same by either way`() {
+        let text = (0..<700).map { UInt8(truncatingIfNeeded: $0 &* $0 &+ 11 &* $0) }
+        for count in 0...300 {
+            for (sourceCount, idCount) in [(0, 0), (1, 1), (count % 256, 300 - count), (255, 128), (13, 12)] {
+                text.withUnsafeBytes { text in
+                    let subject = UnsafeRawBufferPointer(rebasing: text[..<count])
+                    let sourceAndID = UnsafeRawBufferPointer(rebasing: text[300..<300 + sourceCount + idCount])
+                    let source = UnsafeRawBufferPointer(rebasing: sourceAndID[..<sourceCount])
+                    let id = UnsafeRawBufferPointer(rebasing: sourceAndID[sourceCount...])
+                    for withInstructions in LeafHash.hasInstructions ? [true, false] : [false] {
+                        let keys = EventKeys(
+                            kind: UInt8(count % 4), subject: subject, sourceCount: sourceCount,
+                            sourceAndID: sourceAndID, withInstructions: withInstructions)
+                        #expect(keys.stream == StreamKey(kind: UInt8(count % 4), subject: subject))
+                        #expect(keys.name == NameHash(source: source, eventID: id))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goal: a hash that was begun at the door and ended by the appender is the hash of the whole. Every length of what is known
+    /// ahead, beside another one, and a trailer behind it.
+    @Test func `a hash in two parts is the hash of the whole, by either way`() {
+        let text = [0] + (0..<1_400).map { UInt8(truncatingIfNeeded: $0 &* $0 &+ 3 &* $0) }
+        func ended(_ state: BlockState, _ count: Int, _ withInstructions: Bool) -> [UInt8] {
+            text[state.byteCount..<count + RecordLayout.trailerBytes].withUnsafeBytes { rest in
+                state.finished(with: rest, withInstructions: withInstructions) { [UInt8]($0) }
+            }
+        }
+        for count in 0...300 {
+            let other = count * 37 % 690
+            let expected = [count, other].map { count in
+                hash(Array(text[1..<count + RecordLayout.trailerBytes])) { LeafHash(withLibraryOf: $0) }.bytes
+            }
+            for withInstructions in LeafHash.hasInstructions ? [true, false] : [false] {
+                let states = text.withUnsafeBytes { text in
+                    BlockState.pair(
+                        of: UnsafeRawBufferPointer(rebasing: text[..<count]),
+                        UnsafeRawBufferPointer(rebasing: text[..<other]), withInstructions: withInstructions)
+                }
+                #expect(ended(states.first, count, withInstructions) == expected[0], "\(count) bytes")
+                #expect(ended(states.second, other, withInstructions) == expected[1], "\(other) bytes")
+            }
+        }
+    }
 }

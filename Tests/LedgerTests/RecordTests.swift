@@ -201,6 +201,52 @@ import Testing
         #expect(unit.record(0).eventID.text == "small")
     }
 
+    /// Personal members are gathered in memory that units share: what one leaves there must not get into another's record.
+    @Test func `units that share their scratch memory keep their personal members apart`() throws {
+        let scratch = MemberScratch()
+        func unit() -> AppendUnit {
+            AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1, scratch: scratch)
+        }
+        let (first, second, third) = (unit(), unit(), unit())
+        try first.add(TestEvent(id: "a", personal: "\"p\":1"))
+        // Refused, after its personal members were gathered; and one that is never ended.
+        let long = String(repeating: "x", count: LedgerLimits.recordBytesMax)
+        #expect(throws: LedgerError.self) { try second.add(TestEvent(id: "b", text: long, personal: "\"p\":2")) }
+        let abandoned = Array("\"p\":3".utf8)
+        abandoned.withUnsafeBytes { third.addPersonalMember($0) }
+        try second.add(TestEvent(id: "c", text: "\"n\":1"))
+        try third.add(TestEvent(id: "d", personal: "\"p\":4"))
+        #expect(first.record(0).personalMembers.text == "\"p\":1")
+        #expect(second.record(0).personalMembers.isEmpty && second.record(0).publicMembers.text == "\"n\":1")
+        #expect(third.record(0).personalMembers.text == "\"p\":4")
+    }
+
+    /// However the units of a turn are hashed ahead, or not at all, the appender's hash is that of the record.
+    @Test(arguments: [[], [1], [1, 1], [3], [2, 1, 4, 1]])
+    func `a leaf is the hash of its record, hashed ahead or not`(counts: [Int]) throws {
+        var number = 0
+        let units = try counts.map { count in
+            let unit = AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1)
+            for _ in 0..<count {
+                number += 1
+                try unit.add(
+                    TestEvent(
+                        id: "e\(number)", text: String(repeating: "x", count: number * 83),
+                        personal: number % 2 == 0 ? "\"p\":1" : ""))
+            }
+            return unit
+        }
+        for isAhead in [false, true] {
+            if isAhead { AppendUnit.hashAhead(units) }
+            for unit in units {
+                for event in 0..<unit.eventCount {
+                    let leaf = unit.finish(event, position: 7 + UInt64(event), recordedAt: 5, version: 4)
+                    #expect(leaf == LeafHash(withLibraryOf: unit.record(event).whole))
+                }
+            }
+        }
+    }
+
     @Test func `L16: names that no record can hold are refused`() throws {
         let unit = AppendUnit(ledgerID: LedgerID(high: 1, low: 2), replyTo: TestSink(), token: 1)
         for event in [

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Leaf hashes, SHA-256(0x00 || record), with the processor's own SHA-256 instructions.
+// Leaf hashes, SHA-256(0x00 || record), and those that an event is found by, with the processor's own SHA-256 instructions.
 //
 // A record's hash is a chain in which each instruction waits for the one before it; two records at once keep the processor
 // busy, which takes little more than one alone. That is why this exists beside swift-crypto, which hashes one at a time and
@@ -19,6 +19,18 @@ void clh_leaf(const void *record, size_t bytes, void *hash);
 /// The same for two records.
 void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, size_t secondBytes, void *firstHash,
                    void *secondHash);
+
+/// The same for any byte before each text: SHA-256(byte || text).
+void clh_pair(uint8_t firstByte, const void *first, size_t firstBytes, uint8_t secondByte, const void *second,
+              size_t secondBytes, void *firstHash, void *secondHash);
+
+/// Hashes the first blocks, of 64 bytes each, of two messages whose ends are not known yet, and writes the 32 bytes of state that
+/// `clh_finish` goes on from. A state is good for nothing else.
+void clh_blocks_pair(const void *first, size_t firstBlocks, const void *second, size_t secondBlocks,
+                     void *firstState, void *secondState);
+
+/// Writes the hash of a message of `bytes` in all, of which `rest`, at most 119 bytes, comes behind the blocks of `state`.
+void clh_finish(const void *state, const void *rest, size_t restBytes, size_t bytes, void *hash);
 
 /// Has the processor fetch `bytes` from `place` on, for whoever reads them soon. A hint only: `place` may be anything.
 static inline void clh_fetch(const void *place, size_t bytes) {

@@ -42,7 +42,7 @@ enum {
 //     0      4   start    first byte in `text`
 //     4      4   end      one past the last byte in `text`
 //     8      4   next     index of the node after this subtree; for a member's name, whose next is its value: its hash
-//    12      4   count    members or elements; for a string: where its decoded bytes start in `strings`
+//    12      4   count    members or elements; for a string with escapes: where its decoded bytes start in `strings`
 //    16      1   kind
 //    17      1   flags
 //    18      2   zero
@@ -59,7 +59,7 @@ typedef struct {
 typedef struct {
     const csj_node *nodes;
     const uint8_t *text;
-    const uint8_t *strings;  // decoded strings; the 4 bytes before each are its length (host order)
+    const uint8_t *strings;  // strings with escapes, decoded; the 4 bytes before each are its length (host order)
     uint32_t node_count;
     uint32_t text_length;
 } csj_document;

@@ -37,9 +37,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Units that found no room. First in, first out.
     private var backlog: ArraySlice<AppendUnit> = []
     private var paused: [Connection] = []
-    /// Units that were answered, to be used again: making one takes five allocations.
-    private var spareUnits: [AppendUnit] = []
-    private var spareUnitsMax = Limits.spareUnitsMax
+    private var spareUnits = SpareUnits(countMax: Limits.spareUnitsMax)
     /// What the appender has given back and was not answered yet, commit by commit; and whether there is any, to be asked without
     /// a lock. Whoever puts in the first has the loop look; it may look before.
     private let settledUnits = Mutex<[[AppendUnit]]>([])
@@ -48,25 +46,34 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private var turnInstant: Int64?
 
     private var instants = InstantEncoder()
+    private let scratch = MemberScratch()
 
+    /// What waits for the outcome of a unit: plain bytes, which go through the queue without counting references. What it holds it
+    /// holds until `take`, which has to be called once.
     private struct Pending {
-        var unit: AppendUnit
-        /// Nil: nothing but that it be stored.
-        var terms: AppendTerms?
-        var answer: Answer
+        /// The appender has it; here it is only known again.
+        let unit: ObjectIdentifier
+        /// Of the line that the unit came in.
+        let reply: KeptReplySlot
+        private let terms: Unmanaged<AppendTerms>?
+        private let many: Unmanaged<ManyUnits>?
+        /// Which of many it is.
+        let index: Int
 
-        var connection: Connection {
-            switch answer {
-            case .reply(let reply): reply.connection
-            case .part(let many, _): many.reply.connection
-            }
+        /// - Parameters:
+        ///   - terms: nil: nothing but that it be stored.
+        ///   - many: where the unit is one of many in its line, the answer to all of them.
+        init(_ unit: AppendUnit, _ reply: ReplySlot, _ terms: AppendTerms?, _ many: ManyUnits?, _ index: Int) {
+            self.unit = ObjectIdentifier(unit)
+            self.reply = KeptReplySlot(reply)
+            self.terms = terms.map { .passRetained($0) }
+            self.many = many.map { .passRetained($0) }
+            self.index = index
         }
-    }
 
-    /// Where the outcome of a unit goes.
-    private enum Answer {
-        case reply(ReplySlot)
-        case part(of: ManyUnits, index: Int)
+        func take() -> (reply: ReplySlot, terms: AppendTerms?, many: ManyUnits?) {
+            (reply.take(), terms?.takeRetainedValue(), many?.takeRetainedValue())
+        }
     }
 
     init(
@@ -84,12 +91,15 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         self.snapshot = consume snapshot
     }
 
+    deinit {
+        while let entry = pending.popFirst() { _ = entry.take() }
+    }
+
     /// Gives its reader back: before the log closes.
     func end() {
         snapshot = nil
         // They hold this handler, and so would those that are answered from now on.
-        spareUnits = []
-        spareUnitsMax = 0
+        spareUnits = SpareUnits(countMax: 0)
     }
 
     // MARK: In
@@ -100,8 +110,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             guard let params = request.params else {
                 throw AppendFault(.missingField, "", "append needs params with events")
             }
-            try enter(params, of: request.connection, .reply(reply))
-            ConnectionState.of(request.connection).appendSubmitted()
+            try enter(params, reply, partOf: nil, 0)
+            reply.connection.countAppendSubmitted()
         } catch {
             reply.fail(ErrorReply(error))
         }
@@ -119,13 +129,13 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         do throws(AppendFault) { many = ManyUnits(reply: reply, wait: try AppendWait(params["wait"], models)) } catch {
             return reply.fail(ErrorReply(error))
         }
-        ConnectionState.of(request.connection).appendSubmitted()
+        request.connection.countAppendSubmitted()
         var index = 0
         if let units = params["units"] {
             for unit in units.elements {
                 do throws(AppendFault) {
                     try ManyUnits.checkMembers(of: unit)
-                    try enter(unit, of: request.connection, .part(of: many, index: index))
+                    try enter(unit, reply, partOf: many, index)
                     many.entered()
                 } catch {
                     many.refused(index, ErrorReply(error))
@@ -137,34 +147,30 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     }
 
     /// Reads a unit and queues it.
-    private func enter(_ params: JSONValue, of connection: Connection, _ answer: Answer) throws(AppendFault) {
+    private func enter(
+        _ params: JSONValue, _ reply: ReplySlot, partOf many: ManyUnits?, _ index: Int
+    ) throws(AppendFault) {
         let instant = turnInstant ?? now()
         turnInstant = instant
         let unit = makeUnit()
+        let terms: AppendTerms?
         do throws(AppendFault) {
-            let terms = try reader.read(params, into: unit, actor: connection.peer.uid, now: instant)
-            pending.append(
-                Pending(unit: unit, terms: terms, answer: answer))
-            fresh.append(unit)
-            if fresh.count >= Limits.unitsHandedOverMax { handOver() }
+            terms = try reader.read(params, into: unit, actor: reply.connection.peer.uid, now: instant)
         } catch {
-            recycle(unit)
+            spareUnits.keep(unit)
             throw error
         }
+        pending.append(Pending(unit, reply, terms, many, index))
+        fresh.append(consume unit)
+        if fresh.count >= Limits.unitsHandedOverMax { handOver() }
     }
 
     private func makeUnit() -> AppendUnit {
-        guard let unit = spareUnits.popLast() else {
-            return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: 0)
+        guard let unit = spareUnits.take() else {
+            return AppendUnit(ledgerID: log.ledgerID, replyTo: self, token: 0, scratch: scratch)
         }
         unit.reset(token: 0)  // they come back in order, so none needs a name
         return unit
-    }
-
-    /// Keeps a unit that nobody else uses any more, unless it has grown beyond the usual.
-    private func recycle(_ unit: AppendUnit) {
-        guard spareUnits.count < spareUnitsMax, unit.capacityBytes <= Limits.spareUnitBytesMax else { return }
-        spareUnits.append(unit)
     }
 
     /// All lines of this turn were received.
@@ -176,15 +182,14 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Looks the new units up and queues them.
     private func handOver() {
         guard !fresh.isEmpty else { return }
+        AppendUnit.hashAhead(fresh)
         lookUp(fresh)
-        if backlog.isEmpty {
-            let accepted = log.submit(fresh)
-            if accepted < fresh.count { backlog.append(contentsOf: fresh[accepted...]) }
-        } else {
-            // A1.
+        // A1.
+        if backlog.isEmpty { log.submit(removingFrom: &fresh) }
+        if !fresh.isEmpty {
             backlog.append(contentsOf: fresh)
+            fresh.removeAll(keepingCapacity: true)
         }
-        fresh.removeAll(keepingCapacity: true)
         guard !backlog.isEmpty else { return }
         pauseConnections()
         log.whenRoom(self)
@@ -194,7 +199,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         guard snapshot != nil else { return }
         // Where the look-up fails, the appender repeats it and says what is wrong.
         do { try snapshot!.renew() } catch { return }
-        for unit in units { log.prepare(unit, using: &snapshot!) }
+        units.lend { log.prepare($0, using: &snapshot!) }
         snapshot!.reset()
     }
 
@@ -202,9 +207,12 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     /// A2.
     private func pauseConnections() {
-        for entry in pending.suffix(backlog.count) where !paused.contains(where: { $0 === entry.connection }) {
-            entry.connection.pauseReading()
-            paused.append(entry.connection)
+        for entry in pending.suffix(backlog.count) {
+            entry.reply.withConnection { connection in
+                guard !paused.contains(where: { $0 === connection }) else { return }
+                connection.pauseReading()
+                paused.append(connection)
+            }
         }
     }
 
@@ -243,7 +251,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             return settled
         }
         for units in settled {
-            for unit in units { answer(unit) }
+            units.lendFetching { answer($0) }
+            spareUnits.keep(units)
         }
         return !settled.isEmpty
     }
@@ -251,26 +260,25 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private func answer(_ unit: AppendUnit) {
         // A1.
         let entry = pending.removeFirst()
-        precondition(entry.unit === unit, "outcomes come in the order of submission")
-        switch entry.answer {
-        case .reply(let reply):
-            answer(reply, unit, entry.terms)
-            ConnectionState.of(reply.connection).appendSettled()
-        case .part(let many, let index):
-            switch unit.outcome {
-            case .appended(let receipt): many.stored(index, receipt, of: unit, &instants)
+        precondition(entry.unit == ObjectIdentifier(unit), "outcomes come in the order of submission")
+        let (reply, terms, many) = entry.take()
+        if let many {
+            switch unit.takeOutcome() {
+            case .appended(let receipt): many.stored(entry.index, receipt, of: unit, &instants)
             case .wouldAppend, .stored: preconditionFailure("append.many has no dry run, and its units have events")
             case .refused(let refusal):
-                many.refused(index, ErrorReply(refusal, of: unit, expecting: entry.terms?.expectedLeads ?? []))
-            case .unknown: many.refused(index, .outcomeUnknown)
+                many.refused(entry.index, ErrorReply(refusal, of: unit, expecting: terms?.expectedLeads ?? []))
+            case .unknown: many.refused(entry.index, .outcomeUnknown)
             }
             if many.settledOne() { settled(many) }
+        } else {
+            answer(reply, unit, terms)
+            ConnectionState.appendSettled(reply.connection)
         }
-        recycle(unit)
     }
 
     private func answer(_ reply: ReplySlot, _ unit: AppendUnit, _ terms: AppendTerms?) {
-        switch unit.outcome {
+        switch unit.takeOutcome() {
         case .appended(let receipt):
             let bytesMax = receipt.textBytesMax(of: unit)
             guard let terms, terms.wait != .synced else {
@@ -296,7 +304,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         let text = many.takeText()
         let wait = many.last == nil ? .synced : many.wait
         answer(many.reply, text, wait, below: many.last?.successor ?? .zero)
-        ConnectionState.of(many.reply.connection).appendSettled()
+        ConnectionState.appendSettled(many.reply.connection)
     }
 
     // MARK: Waiting for a read model
@@ -325,6 +333,47 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
             }
         }
     }
+}
+
+/// Units that were answered, to be used again: making one takes five allocations. They are kept as they come back, an array for
+/// each commit, so that none of them is touched for that.
+private struct SpareUnits {
+    /// Each has some.
+    private var batches: [[AppendUnit]] = []
+    private var count = 0
+    private let countMax: Int
+
+    init(countMax: Int) { self.countMax = countMax }
+
+    mutating func take() -> AppendUnit? {
+        guard let last = batches.indices.last else { return nil }
+        count -= 1
+        let unit = batches[last].removeLast()
+        batches[last].fetchLast()
+        if batches[last].isEmpty { batches.removeLast() }
+        return unit
+    }
+
+    /// Keeps units that nobody else uses any more, but for those that have grown beyond the usual or are too many.
+    mutating func keep(_ units: [AppendUnit]) {
+        var areUsual = !units.isEmpty && count + units.count <= countMax
+        units.lend { if !Self.isUsual($0) { areUsual = false } }
+        if areUsual {
+            batches.append(units)
+            count += units.count
+        } else {
+            for unit in units { keep(unit) }
+        }
+    }
+
+    mutating func keep(_ unit: AppendUnit) {
+        guard count < countMax, Self.isUsual(unit) else { return }
+        if batches.isEmpty { batches.append([]) }
+        batches[batches.count - 1].append(unit)
+        count += 1
+    }
+
+    private static func isUsual(_ unit: AppendUnit) -> Bool { unit.capacityBytes <= Limits.spareUnitBytesMax }
 }
 
 /// One wait for a read model with a deadline, on an event loop.

@@ -46,7 +46,7 @@ struct EventIntake {
             throw AppendFault(
                 .reservedType, "/events/\(index)/type", "only the daemon says \(type.name); a method leads to it")
         }
-        guard let (schema, schemaVersion) = schemas[type] else {
+        guard let schema = schemas[type] else {
             throw AppendFault(
                 .unknownEventType, "/events/\(index)/type", "\(type.name) is not an event that this daemon takes")
         }
@@ -55,7 +55,7 @@ struct EventIntake {
         try check(subject, "subject", bytesMax: LedgerLimits.identifierBytesMax, index)
         try check(source, "source", bytesMax: LedgerLimits.shortTextBytesMax, index)
         try check(id, "id", bytesMax: LedgerLimits.identifierBytesMax, index)
-        if source.utf8.starts(with: Self.ownSources) {
+        if Self.isOwnSource(source.utf8) {
             throw AppendFault(
                 .reservedType, "/events/\(index)/source",
                 "only the daemon says events of sources that begin with urn:leadledger:")
@@ -93,22 +93,25 @@ struct EventIntake {
 
         // 6.
         switch type {
-        case .captured, .touched, .enriched, .opportunityOpened:
-            // Of an enrichment, the fields that were found.
-            let (money, place) = type == .enriched ? (data["fields"] ?? data, "/fields") : (data, "")
-            if money["amount"] != nil, money["currency"] == nil {
-                throw AppendFault(
-                    .missingField, "/events/\(index)/data\(place)",
-                    "an amount needs its currency: it is in minor units of it")
+        case .captured, .touched, .opportunityOpened:
+            // The schema's pass has seen which members there are.
+            if marks.seen & schema.amount != 0, marks.seen & schema.currency == 0 {
+                throw Self.amountWithoutCurrency(index, in: "")
             }
             if type == .opportunityOpened { try checkPlanned("expected_close", in: data, index) }
+        case .enriched:
+            // The fields that were found.
+            let money = data["fields"] ?? data
+            if money["amount"] != nil, money["currency"] == nil {
+                throw Self.amountWithoutCurrency(index, in: "/fields")
+            }
         case .queued: try checkPlanned("due", in: data, index)
         case .recycled: try checkPlanned("not_before", in: data, index)
         default: break
         }
         unit.beginEvent(
             EventDraft(
-                type: type.rawValue, schemaVersion: schemaVersion,
+                type: type.rawValue, schemaVersion: schema.version,
                 variant: EventVariant(of: type, data: data).rawValue,
                 isBackfill: envelope.backfill?.boolean ?? false, occurredAt: occurredAt,
                 streamKind: LeadStreams.kind, actor: actor, subject: subject.utf8, source: source.utf8,
@@ -116,19 +119,46 @@ struct EventIntake {
                 correlation: envelope.correlation?.utf8 ?? Self.absent,
                 causation: envelope.causation?.utf8 ?? Self.absent,
                 traceparent: envelope.traceparent?.utf8 ?? Self.absent))
-        var member: UInt64 = 1
-        for entry in data.members {
-            if marks.personal & member != 0 {
-                unit.addPersonalMember(entry.raw)
-            } else {
-                unit.addPublicMember(entry.raw)
-            }
-            member <<= 1
-        }
+        Self.addMembers(of: data, marks.personal, to: unit)
         do throws(LedgerError) { try unit.endEvent() } catch {
             throw AppendFault(
                 .eventTooLarge, "/events/\(index)", "the event's record is over \(LedgerLimits.recordBytesMax) bytes")
         }
+    }
+
+    /// Adds the members of `data`, each run of those that go to the same place as one: in a minified text they lie side by side, with
+    /// just the comma between them that the record wants there too.
+    ///
+    /// - Parameter personal: bit i: member i is about a person.
+    private static func addMembers(of data: JSONValue, _ personal: UInt64, to unit: AppendUnit) {
+        // An object: what is between its braces.
+        let text = UnsafeRawBufferPointer(rebasing: data.raw[1..<data.raw.count - 1])
+        var start = 0
+        func add(to end: Int, isPersonal: Bool) {
+            guard end > start else { return }
+            let run = UnsafeRawBufferPointer(rebasing: text[start..<end])
+            if isPersonal { unit.addPersonalMember(run) } else { unit.addPublicMember(run) }
+        }
+        var runIsPersonal = false
+        if personal != 0 {
+            let textOffset = data.rawOffset + 1
+            var bit: UInt64 = 1
+            for member in data.members {
+                let isPersonal = personal & bit != 0
+                bit <<= 1
+                guard isPersonal != runIsPersonal else { continue }
+                let next = member.name.rawOffset - textOffset
+                // Without the comma before it.
+                add(to: next - 1, isPersonal: runIsPersonal)
+                (start, runIsPersonal) = (next, isPersonal)
+            }
+        }
+        add(to: text.count, isPersonal: runIsPersonal)
+    }
+
+    private static func amountWithoutCurrency(_ index: Int, in place: String) -> AppendFault {
+        AppendFault(
+            .missingField, "/events/\(index)/data\(place)", "an amount needs its currency: it is in minor units of it")
     }
 
     /// Something will act on it later, when nobody can refuse it any more.
@@ -139,8 +169,12 @@ struct EventIntake {
         }
     }
 
-    /// What the sources of the daemon's own events begin with.
-    private static let ownSources = Array("urn:leadledger:".utf8)
+    /// Whether it begins as the sources of the daemon's own events do.
+    private static func isOwnSource(_ source: UnsafeRawBufferPointer) -> Bool {
+        let own: StaticString = "urn:leadledger:"
+        guard source.count >= own.utf8CodeUnitCount else { return false }
+        return UnsafeRawBufferPointer(rebasing: source[..<own.utf8CodeUnitCount]).equals(own)
+    }
 
     private static var absent: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: nil, count: 0) }
 
@@ -177,27 +211,28 @@ private struct Envelope {
     init(_ event: JSONValue) {
         for member in event.members {
             let (name, value) = (member.name.utf8, member.value)
-            // The lengths differ enough that most comparisons end at the first test.
-            if name.equals("data" as StaticString) {
-                data = value
-            } else if name.equals("type" as StaticString) {
-                type = value
-            } else if name.equals("time" as StaticString) {
-                time = value
-            } else if name.equals("id" as StaticString) {
-                id = value
-            } else if name.equals("source" as StaticString) {
-                source = value
-            } else if name.equals("subject" as StaticString) {
-                subject = value
-            } else if name.equals("backfill" as StaticString) {
-                backfill = value
-            } else if name.equals("correlationid" as StaticString) {
-                correlation = value
-            } else if name.equals("causationid" as StaticString) {
-                causation = value
-            } else if name.equals("traceparent" as StaticString) {
-                traceparent = value
+            // By length first, which leaves three names at most.
+            switch name.count {
+            case 2: if name.equals("id" as StaticString) { id = value }
+            case 4:
+                if name.equals("data" as StaticString) {
+                    data = value
+                } else if name.equals("type" as StaticString) {
+                    type = value
+                } else if name.equals("time" as StaticString) {
+                    time = value
+                }
+            case 6: if name.equals("source" as StaticString) { source = value }
+            case 7: if name.equals("subject" as StaticString) { subject = value }
+            case 8: if name.equals("backfill" as StaticString) { backfill = value }
+            case 11:
+                if name.equals("causationid" as StaticString) {
+                    causation = value
+                } else if name.equals("traceparent" as StaticString) {
+                    traceparent = value
+                }
+            case 13: if name.equals("correlationid" as StaticString) { correlation = value }
+            default: break
             }
         }
     }
