@@ -96,8 +96,6 @@ final class TestService: RequestService {
         }
     }
 
-    func giveAnswers() -> Bool { false }
-
     func batchEnded() {
         watch.batches.increment()
         guard !batch.isEmpty else { return }

@@ -91,7 +91,6 @@ enum LinesTarget {
                 if let params = request.params { writer.raw(params.raw) } else { writer.null() }
             }
         }
-        func giveAnswers() -> Bool { false }
         func batchEnded() {}
         func giveAnswers() -> Bool { false }
         func connectionClosed(_ connection: Connection) {}
