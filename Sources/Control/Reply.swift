@@ -10,7 +10,7 @@ package import JSON
 
 /// The place of one reply in its connection's order. Answer it once, on the connection's event loop, now or later;
 /// replies leave in the order of their requests whatever the order of these calls, and an answer to a closed connection is
-/// dropped. What is answered in one turn of the loop leaves in one write.
+/// dropped. What is answered in one turn of the loop leaves in one write, or in a few where answers became known while it read.
 package struct ReplySlot: Sendable {
     package let connection: Connection
     let sequence: UInt64

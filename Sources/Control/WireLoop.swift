@@ -23,7 +23,7 @@ package protocol RequestService: AnyObject {
 ///
 /// A turn is all that happens on the loop between two waits for the kernel, such as reading several connections, or
 /// delivering the outcomes of one commit. At its end the service is told once that the batch ended, and each connection
-/// that was touched is written once.
+/// that was touched is written; between two reads answers that have become known are given and leave (`readEnded`).
 final class WireLoop: @unchecked Sendable {
     // Sendable: everything mutable is touched on the event loop only, which debug builds check.
     let eventLoop: any EventLoop

@@ -33,8 +33,8 @@ package struct Configuration: Sendable, Equatable {
     /// How far the read models step back: 0 to 19 as nice does, 20 for what nobody else wants.
     package var modelNice = Self.niceIdle
     private static let niceIdle = 20
-    /// Event loops that serve connections: half of the processors, since the appender needs one as much as they do, but two of them
-    /// on two processors: one then reads and answers while the other waits for its turn. 50 connections, one at a time, got 66,100 to
+    /// Event loops that serve connections: half of the processors, since the appender needs one as much as they do, but at least
+    /// two: one then reads and answers while the other waits for its turn. 50 connections, one at a time, got 66,100 to
     /// 70,400 events/s from two and 58,200 to 62,600 from one, in three runs in turns; bursts were alike.
     package var eventLoops = min(max(System.coreCount / 2, 2), Limits.eventLoopsMax)
     /// Connections in all.

@@ -43,7 +43,7 @@ final class AppendQueue: Sendable {
     }
 
     /// As above, and removes those that were queued from `units`. Where nothing waits, which is usual, the whole array changes
-    /// hands, and no unit is touched.
+    /// hands, and the references of its units are not counted.
     func submit(removingFrom units: inout [AppendUnit]) {
         let bytes = units.reduce(0) { $0 + $1.byteCount }
         var mustRing = false

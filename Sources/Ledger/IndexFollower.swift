@@ -64,6 +64,8 @@ final class IndexFollower: @unchecked Sendable {
     private func setIdle(_ wanted: Bool) {
         isIdle.withLock { isIdle in
             guard let before = isIdle, before != wanted else { return }
+            // Whoever waits has said so before this lock is theirs.
+            if wanted, order.withLock({ $0.isStopping || $0.isFlushWanted }) { return }
             thread?.setIdle(wanted)
             isIdle = wanted
         }
@@ -75,7 +77,7 @@ final class IndexFollower: @unchecked Sendable {
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
         let urgent = progress.load(ordering: .relaxed) + urgentEvents
-        if before < urgent, end >= urgent { setIdle(false) }
+        if end >= urgent { setIdle(false) }
     }
 
     /// Brings the index up to the log now, as far as its disk allows. For tests and the end.
@@ -117,11 +119,13 @@ final class IndexFollower: @unchecked Sendable {
 
             let takesAll = isStopping || isFlushWanted || now >= wakeAt
             if now >= wakeAt { wakeAt = now + interval }
+            var isFull = false
             do throws(Index.FollowError) {
                 try follow(all: takesAll)
             } catch {
                 switch error {
                 case .full(let reason):
+                    isFull = true
                     pause.withLock { $0 = reason }
                     wakeAt = now + Self.pauseNanoseconds
                 case .broken(let reason):
@@ -132,8 +136,8 @@ final class IndexFollower: @unchecked Sendable {
             }
             if isStopping { return }
             stepBackWhenNear()
-            // Where it cannot be read, look-ups will say so.
-            isFilling = (try? index.fillKnown(rowsMax: Self.filledAtOnce)) ?? false
+            // Where it cannot be read, look-ups will say so. Nothing shortens the pause of a full disk.
+            isFilling = !isFull && ((try? index.fillKnown(rowsMax: Self.filledAtOnce)) ?? false)
             if now - readersChecked >= configuration.readerCheckInterval.nanoseconds {
                 readersChecked = now
                 // A failure here is one of the lock file, not of the data: the next start looks at it.

@@ -33,7 +33,7 @@
 //   00 01 01 00 00 00 0000 000003e8 0000000000000000 6f1c...(16) 03 01 01 00 00 00 00000005
 //   4c2d31 73 65 2261223a31 00 0000000000000007 00064f1e8a6b2c40 0000000000000001 0000000000000000
 //
-// The leaf hash is SHA-256(0x00 || record). Everything before the trailer is hashed before the appender sees it.
+// The leaf hash is SHA-256(0x00 || record). An event loop hashes the whole blocks before the trailer, the appender the rest.
 
 /// The offsets of the layout above.
 enum RecordLayout {

@@ -46,7 +46,7 @@ struct BlockState {
     init() {}
 
     /// The states of two messages, of which these are the beginnings: what is behind the last whole block is left for
-    /// `leafHash`.
+    /// `finished`.
     static func pair(
         of first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer, withInstructions: Bool
     ) -> (first: BlockState, second: BlockState) {

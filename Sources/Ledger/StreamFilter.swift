@@ -2,7 +2,7 @@ import Glibc
 import LMDB
 import Synchronization
 
-// StreamFilter, KnownStreams: which streams the index has, in memory, at 2 bytes a stream.
+// StreamFilter, KnownStreams: which streams the index has, in memory, at 2 to 5 bytes a stream.
 //
 // Most events of a growing ledger begin a stream, and to learn from the index that it has none is a walk through four pages of
 // gigabytes, a third of an event loop's time. Here it is one word.
@@ -68,18 +68,21 @@ final class StreamFilter: @unchecked Sendable {
 /// are gone through in the order of their keys, in short snapshots, by the thread that commits; and a reader takes its snapshot
 /// of the index first and `current` after it.
 final class KnownStreams: Sendable {
+    /// What readers are given. Locked by the thread that writes the index only when it puts another one in: it may be one that steps
+    /// back, and event loops must not wait for it.
     private let answering: Mutex<StreamFilter?>
     /// Of the thread that writes the index.
-    private let work = Mutex(Work())
+    private let work: Mutex<Work>
+    private let wordsMin: Int
 
     private struct Work {
+        /// The one that answers.
+        var current: StreamFilter?
         /// What is being filled: at first the one that answers.
         var filling: StreamFilter?
         /// The last key that was gone through.
         var last: StreamKey?
     }
-
-    private let wordsMin: Int
 
     /// - Parameters:
     ///   - streams: that the index has.
@@ -88,7 +91,7 @@ final class KnownStreams: Sendable {
         self.wordsMin = wordsMin
         let first = StreamFilter(streams: streams, wordsMin: wordsMin)
         answering = Mutex(first)
-        work.withLock { $0.filling = first }
+        work = Mutex(Work(current: first, filling: first))
     }
 
     /// Nil where there was no memory for one: then the index is always asked.
@@ -96,7 +99,7 @@ final class KnownStreams: Sendable {
 
     /// Takes in streams that begin, before they are committed.
     func insert(_ keys: some Sequence<StreamKey>) {
-        let (current, filling) = (current, work.withLock { $0.filling })
+        let (current, filling) = work.withLock { ($0.current, $0.filling) }
         for key in keys {
             current?.insert(key)
             if let filling, filling !== current { filling.insert(key) }
@@ -110,14 +113,15 @@ final class KnownStreams: Sendable {
     /// - Returns: whether there is more to do.
     func fill(from rows: Table, of environment: Environment, rowsMax: Int) throws(LMDBError) -> Bool {
         let transaction = try environment.beginRead()
-        if work.withLock({ $0.filling }) == nil {
-            guard let current else { return false }
-            let streams = try transaction.count(of: rows)
-            guard streams > current.streamsMax else { return false }
-            work.withLock { $0 = Work(filling: StreamFilter(streams: 2 * streams, wordsMin: wordsMin)) }
+        let streams = try transaction.count(of: rows)
+        let (filling, last) = work.withLock { work in
+            // None is in the making, or none of its rows was gone through yet.
+            if let sized = work.filling ?? work.current, work.last == nil, streams > sized.streamsMax {
+                work.filling = StreamFilter(streams: 2 * streams, wordsMin: wordsMin)
+            }
+            return (work.filling, work.last)
         }
-        let (filter, last) = work.withLock { ($0.filling, $0.last) }
-        guard let filter else { return false }
+        guard let filling else { return false }
 
         var cursor = try transaction.makeCursor(on: rows)
         var entry: Cursor.Entry?
@@ -131,7 +135,7 @@ final class KnownStreams: Sendable {
         while let found = entry, count < rowsMax {
             // A row whose key is none is found by whoever asks for it.
             if let key = StreamKey(bytes: found.key) {
-                filter.insert(key)
+                filling.insert(key)
                 reached = key
             }
             count += 1
@@ -139,13 +143,13 @@ final class KnownStreams: Sendable {
         }
         guard entry == nil else {
             // Streams with the same high half as the last one may follow it.
-            if let reached { filter.setFilledTo(reached.high) }
+            if let reached { filling.setFilledTo(reached.high) }
             work.withLock { $0.last = reached }
             return true
         }
-        filter.setFilledTo(.max)
-        work.withLock { $0 = Work() }
-        answering.withLock { $0 = filter }
+        filling.setFilledTo(.max)
+        work.withLock { $0 = Work(current: filling) }
+        answering.withLock { $0 = filling }
         return false
     }
 }

@@ -196,16 +196,16 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         defer { show() }
         var units: [(AppendUnit, Purpose)] = []
         var cycle: DeskCycle?
-        // Whether the state is as the last round left it.
-        var isUntouched = true
+        // Whether the state is what the log says up to where it was read.
+        var isWhole = true
         do {
             // 1.
-            guard try catchUp(&isUntouched) else { return home.execute { self.turn() } }
+            guard try catchUp(&isWhole) else { return home.execute { self.turn() } }
             isCaughtUp = true
             let now = now
             guard !mustWait(until: retryAt, atMost: Self.retryMicroseconds, clock()) else { return setTimer(now) }
             // 2.
-            isUntouched = false
+            isWhole = false
             cycle = DeskCycle(desk: self, now: now)
             serve(&cycle!, &units)
             // 3. Before the others in the group, so that they lie where they are foreseen.
@@ -226,7 +226,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             commands.append(contentsOf: cycle?.toRoute.map(\.1) ?? [])
             for (_, purpose) in units { if case .command(let command, _, _) = purpose { commands.append(command) } }
             if let error = error as? LedgerError, error.kind == .readersFull {
-                readAgain(afterAMoment: isUntouched)
+                readAgain(keepingState: isWhole)
             } else {
                 stand(still: error)
             }
@@ -235,8 +235,8 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
 
     /// Nothing is wrong with the log: all its readers were lent. What the round has done to the state by then goes with it: it is
     /// folded from the first event again, as by a start, which goes on where it must (E3).
-    private func readAgain(afterAMoment isUntouched: Bool) {
-        if !isUntouched {
+    private func readAgain(keepingState isWhole: Bool) {
+        if !isWhole {
             state = OperationsState()
             round = Round()
             isCaughtUp = false
@@ -261,16 +261,16 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     }
 
     /// Folds what was appended, a slice of it.
-    /// - Parameter isUntouched: false once an event was taken up.
+    /// - Parameter isWhole: false while a slice is half folded.
     /// - Returns: whether that was all there was when it began.
-    private func catchUp(_ isUntouched: inout Bool) throws -> Bool {
+    private func catchUp(_ isWhole: inout Bool) throws -> Bool {
         let end = log.end.rawValue
         let slice = MonotonicClock.nanoseconds()
         while state.scanned < end {
             _ = try log.read(
                 from: Position(rawValue: state.scanned), limit: LedgerLimits.sliceEventsMax, maxBytes: 4 << 20
             ) { record in
-                isUntouched = false
+                isWhole = false
                 let position = record.position.rawValue
                 if let entry = round.elsewhere.removeValue(forKey: position) {
                     try state.router.apply(entry.decision, at: position)
@@ -280,6 +280,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                 }
                 return true
             }
+            isWhole = true
             // Requests are taken in between.
             if state.scanned < end, MonotonicClock.nanoseconds() &- slice > Limits.deskSliceNanoseconds { return false }
         }
