@@ -26,7 +26,7 @@ extension ProgramTests {
             #expect(refusal.data["last_recordedtime"].string == ahead)
             #expect((refusal.data["now"].string ?? "9") < ahead)
             #expect(try client.ask("append", captureParams("L-0"))["duplicate"].boolean == true)
-            #expect(try client.ask("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 3)
+            #expect(try client.askWhenFresh("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 3)
             #expect(try client.readLog().count == 7)
             // A restart does not make it right.
             #expect(try daemon.terminate() == .exited(0))

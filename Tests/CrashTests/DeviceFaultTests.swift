@@ -58,7 +58,7 @@ extension ProgramTests {
             #expect(refusal.name == "disk_full", "\(refusal)")
 
             // Reads go on, appends are refused again, and the log is what it was.
-            #expect(try client.ask("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 1 + stored)
+            #expect(try client.askWhenFresh("lead.get", #"{"lead":"L-0"}"#)["lead"]["version"].integer == 1 + stored)
             #expect(try client.readLog().count == 5 + stored)
             #expect(try client.refusal("append", longNote(stored))?.name == "disk_full")
             #expect(try client.readLog().count == 5 + stored)

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Response clocks of a daemon as it runs: they start, are met, breached and climb their ladders by events, each once.
-@Suite(.timeLimit(.minutes(2))) struct ClockTests {
+@Suite(.timeLimit(.minutes(10))) struct ClockTests {
     private let place = LedgerPlace()
 
     private func rules(_ targets: String, pool: String, members: [String] = ["ana", "bo"], more: String = "") -> String

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Consumer groups over a real socket, across connections that end and daemons that are killed.
-@Suite(.timeLimit(.minutes(2))) struct ConsumerTests {
+@Suite(.timeLimit(.minutes(10))) struct ConsumerTests {
     private let place = LedgerPlace()
 
     private func event(_ lead: String, _ id: String, _ type: String = "lead.captured") -> String {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The programs of `scripts/examples`, as they run.
-@Suite(.timeLimit(.minutes(3))) struct ExamplesTests {
+@Suite(.timeLimit(.minutes(10))) struct ExamplesTests {
     @Test func `notify tells each recipient, and acks what it has told`() throws {
         let script = packageRoot + "/scripts/examples/notify.py"
         #expect(try text(ofFile: script).split(separator: "\n").count <= 20)

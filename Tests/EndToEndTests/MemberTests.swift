@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Members who are not there: nothing new for them, and their leads as the rule set says.
-@Suite(.timeLimit(.minutes(2))) struct MemberTests {
+@Suite(.timeLimit(.minutes(10))) struct MemberTests {
     private let place = LedgerPlace()
 
     private func rules(_ more: String = "", members: [String] = ["ana", "bo"]) -> String {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// The consumer group `notifications` over a real socket.
-@Suite(.timeLimit(.minutes(2))) struct NotificationTests {
+@Suite(.timeLimit(.minutes(10))) struct NotificationTests {
     private let place = LedgerPlace()
 
     /// An event that a client may send.

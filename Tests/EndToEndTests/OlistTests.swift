@@ -6,7 +6,7 @@ private let leads = data + "/olist_marketing_qualified_leads_dataset.csv"
 private let deals = data + "/olist_closed_deals_dataset.csv"
 
 /// The real data, through the programs: the figures are those that its SOURCES.md lists. Skipped where the data is not there.
-@Suite(.timeLimit(.minutes(3)), .enabled(if: exists(leads) && exists(deals), "../shared/data has no Olist files"))
+@Suite(.timeLimit(.minutes(10)), .enabled(if: exists(leads) && exists(deals), "../shared/data has no Olist files"))
 struct OlistTests {
     private static let byChannel: [(label: String, leads: Int, won: Int)] = [
         ("organic search", 2296, 271), ("paid search", 1586, 195), ("social", 1350, 75), ("unknown", 1099, 179),
@@ -100,7 +100,7 @@ struct OlistTests {
         #expect(ran.errorOutput.contains("leads.csv:3: 2 fields where the header has 4"), "\(ran.errorOutput)")
         let client = try place.connect()
         #expect(try client.ask("status")["head"].integer == 2)
-        #expect(try client.ask("lead.get", #"{"lead":"c"}"#)["lead"]["landing_page"].string == #"p,"q""#)
+        #expect(try client.askWhenFresh("lead.get", #"{"lead":"c"}"#)["lead"]["landing_page"].string == #"p,"q""#)
         #expect(try daemon.terminate() == .exited(0))
     }
 }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Rule sets as data: published, approved, put in force and rolled back by requests, while the daemon runs.
-@Suite(.timeLimit(.minutes(2))) struct PolicyTests {
+@Suite(.timeLimit(.minutes(10))) struct PolicyTests {
     private let place = LedgerPlace()
 
     private func rules(_ member: String, _ more: String = "") -> String {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Leads that are claimed: leases, taking, giving back, and who gets what when many ask at once; and giving by hand.
-@Suite(.timeLimit(.minutes(2))) struct PullTests {
+@Suite(.timeLimit(.minutes(10))) struct PullTests {
     private let place = LedgerPlace()
 
     private func rules(_ members: [String], pull: String = "picking: true", more: String = "") -> String {

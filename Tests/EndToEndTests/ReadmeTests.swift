@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// What the README tells a newcomer to type does what it says.
-@Suite(.timeLimit(.minutes(2))) struct ReadmeTests {
+@Suite(.timeLimit(.minutes(10))) struct ReadmeTests {
     /// The code of the README's fences of a language, in order.
     private func blocks(_ language: String) throws -> [String] {
         let readme = try text(ofFile: packageRoot + "/README.md")

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The router of a daemon as it runs: every lead to somebody, with the reason written down, once.
-@Suite(.timeLimit(.minutes(2))) struct RoutingTests {
+@Suite(.timeLimit(.minutes(10))) struct RoutingTests {
     private let place = LedgerPlace()
 
     private let pair = RoutingPlace.rules(

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Subscriptions over a real socket: what reaches a client, in which order, and where it can go on.
-@Suite(.timeLimit(.minutes(2))) struct SubscriptionTests {
+@Suite(.timeLimit(.minutes(10))) struct SubscriptionTests {
     /// Appends captures and touches of leads L0...L6 in units of `unit` events, over four channels and two sources; the
     /// event at position p is the one numbered p.
     private func append(_ numbers: Range<Int>, unit: Int = 500, _ client: LineClient) throws {

@@ -13,7 +13,7 @@ import Testing
 @Suite struct ModelTests {
     private static let unitsMin = 20_000
 
-    @Test(.timeLimit(.minutes(2))) func `every outcome is the one that plain arrays say`() throws {
+    @Test(.timeLimit(.minutes(10))) func `every outcome is the one that plain arrays say`() throws {
         let seed =
             getenv("LEADLEDGER_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0..<1 << 32)
         print("ModelTests: LEADLEDGER_TEST_SEED=\(seed)")

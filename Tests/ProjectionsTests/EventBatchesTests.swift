@@ -8,7 +8,7 @@ import Testing
 @testable import Projections
 
 /// What the workers share: events that are read once and handed out lead by lead.
-@Suite(.timeLimit(.minutes(2))) struct EventBatchesTests {
+@Suite(.timeLimit(.minutes(10))) struct EventBatchesTests {
     // MARK: Order and completeness
 
     /// Against the log itself, read record by record: nothing is left out, nothing is twice, and each lead's events are together

@@ -6,7 +6,7 @@ import Testing
 @testable import Projections
 
 /// The model `fairness` against numbers known beforehand and, for random logs, a plain recount.
-@Suite(.timeLimit(.minutes(2))) struct FairnessTests {
+@Suite(.timeLimit(.minutes(10))) struct FairnessTests {
     /// A lead that a pool gave to the first of those who were eligible, by their weights.
     private func decision(
         _ lead: String, _ pool: String, at: Int64, _ eligible: [(member: String, weight: Int64)], mode: String = "push"

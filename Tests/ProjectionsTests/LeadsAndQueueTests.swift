@@ -5,7 +5,7 @@ import Testing
 @testable import Projections
 
 /// Given events, the rows of the models `leads` and `queue`.
-@Suite(.timeLimit(.minutes(3))) struct LeadsAndQueueTests {
+@Suite(.timeLimit(.minutes(10))) struct LeadsAndQueueTests {
     private func lead(_ id: String, _ models: Models) throws -> LeadRow {
         try #require(try models.read(LeadsProjection.self) { try $0.lead(key(id)) })
     }

@@ -7,7 +7,7 @@ import Testing
 @testable import Projections
 
 /// What holds of all read models: rebuilt = live, however the events came; and what goes wrong stays where it is.
-@Suite(.timeLimit(.minutes(3))) struct ReadModelSetTests {
+@Suite(.timeLimit(.minutes(10))) struct ReadModelSetTests {
     // MARK: P5
 
     /// Random logs; each is followed live in random steps, rebuilt, followed by other sets in other batch sizes, and resumed after

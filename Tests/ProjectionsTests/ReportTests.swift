@@ -5,7 +5,7 @@ import Testing
 @testable import Projections
 
 /// The reports against oracles: numbers known beforehand, and for random logs, sums and a plain recount.
-@Suite(.timeLimit(.minutes(2))) struct ReportTests {
+@Suite(.timeLimit(.minutes(10))) struct ReportTests {
     /// Leads with these channels on their way to a win of this value each.
     private func journeys(_ paths: [(channels: [String], count: Int, value: Int64)]) -> [LeadEvent] {
         var events: [LeadEvent] = []

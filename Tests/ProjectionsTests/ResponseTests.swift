@@ -6,7 +6,7 @@ import Testing
 @testable import Projections
 
 /// The model `response`: clocks and leaks against numbers known beforehand and, for random logs, a plain recount.
-@Suite(.timeLimit(.minutes(2))) struct ResponseTests {
+@Suite(.timeLimit(.minutes(10))) struct ResponseTests {
     // MARK: Events
 
     private func captured(_ lead: String, at: Int64, _ channel: String = "web") -> LeadEvent {

@@ -128,17 +128,21 @@ package final class LineClient {
         return tree["result"]
     }
 
-    /// As `ask`, for a read of a model that is told to come again while the model is late, which it may be by any time on a machine
-    /// with other work: its thread runs where nobody else would.
-    /// - Throws: `deadline_exceeded` only after a minute of asking.
+    /// As `ask`, for a read of a model, which may be late by any time on a machine that is busy with other work: its answer comes
+    /// from all events that are stored. One that is late says so, by `deadline_exceeded` or by a position before its head.
+    ///
+    /// - Throws: `TimedOut` after a minute of asking.
     @discardableResult
     package func askWhenFresh(_ method: String, _ params: String = "{}") throws -> JSONTree {
         let deadline = Monotonic.milliseconds() + 60_000
-        while true {
-            do { return try ask(method, params) } catch let refusal as Refusal {
-                guard refusal.name == "deadline_exceeded", Monotonic.milliseconds() < deadline else { throw refusal }
-            }
+        while Monotonic.milliseconds() < deadline {
+            do {
+                let answer = try ask(method, params)
+                // `lead.get` gives neither: it has waited for its lead's last event.
+                if !answer["head"].isPresent || answer["position"] == answer["head"] { return answer }
+            } catch let refusal as Refusal where refusal.name == "deadline_exceeded" {}
         }
+        throw TimedOut("an answer to \(method) that is not late")
     }
 
     /// The refusal that asking gives; nil when it was granted.

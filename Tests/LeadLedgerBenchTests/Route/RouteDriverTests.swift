@@ -7,7 +7,7 @@ import Testing
 
 /// The routing benchmark's driver on a real daemon, with a client of the test's that plays the router: what is counted, not how fast
 /// it is.
-@Suite(.timeLimit(.minutes(2))) struct RouteDriverTests {
+@Suite(.timeLimit(.minutes(10))) struct RouteDriverTests {
     private let place = LedgerPlace()
 
     private func start() throws -> leadledger_bench.DaemonProcess {

@@ -8,7 +8,7 @@ import Testing
 @testable import LeadLedger
 
 /// What the desk decides, whichever way the leads come.
-@Suite(.timeLimit(.minutes(3))) struct DeskDecidingTests {
+@Suite(.timeLimit(.minutes(10))) struct DeskDecidingTests {
     private let zones: TimeZoneDatabase
 
     init() throws { zones = try TimeZoneDatabase() }

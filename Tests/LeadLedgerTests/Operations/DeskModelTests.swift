@@ -5,7 +5,7 @@ import Testing
 @testable import LeadLedger
 
 /// The desk over random histories, each on a ledger of its own, judged by a slow reader of the log that shares no code with it.
-@Suite(.timeLimit(.minutes(5)), .serialized) struct DeskModelTests {
+@Suite(.timeLimit(.minutes(10)), .serialized) struct DeskModelTests {
     private static let histories = 1_000
     private static let stepsPerHistory = 20
     /// What the histories are made for, and how often it must have happened in 1,000 of them.

@@ -7,7 +7,7 @@ import Testing
 @testable import LeadLedger
 
 /// What the desk owes to a lead though nobody asks at the time: each case here was once found by a random history.
-@Suite(.timeLimit(.minutes(3))) final class DeskObligationTests {
+@Suite(.timeLimit(.minutes(10))) final class DeskObligationTests {
     private let place: DeskPlace
 
     init() throws { place = try DeskPlace(zones: TimeZoneDatabase()) }

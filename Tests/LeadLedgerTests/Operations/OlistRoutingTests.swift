@@ -15,7 +15,7 @@ private func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
 /// The real leads, one day after the other, through a rule set with the 32 real SDRs. Skipped where the data is not there.
 @Suite(
-    .timeLimit(.minutes(3)), .enabled(if: exists(leadsFile) && exists(dealsFile), "../shared/data has no Olist files"))
+    .timeLimit(.minutes(10)), .enabled(if: exists(leadsFile) && exists(dealsFile), "../shared/data has no Olist files"))
 struct OlistRoutingTests {
     private struct Row {
         var lead: String

@@ -5,7 +5,7 @@ import Testing
 @testable import LeadLedger
 
 /// The reports of routing as the daemon answers them, over a ledger that holds what a router and its clocks would write.
-@Suite(.timeLimit(.minutes(2))) struct ReportQueriesTests {
+@Suite(.timeLimit(.minutes(10))) struct ReportQueriesTests {
     /// Mondays from 9 to 17 in Lisbon, which is UTC in winter.
     private static let rules = """
         policy: sales
@@ -79,7 +79,7 @@ import Testing
             try capture(ledger, "B", at: "2026-03-02T09:00:00Z", source: "fair")
             try start(ledger, "B", at: "2026-03-02T09:00:00Z", due: "2026-03-02T09:05:00Z")
         } _: { (client) throws in
-            let answer = try client.ask("report.response", #"{"by":"source","as_of":"2026-03-02T10:00:00Z"}"#)
+            let answer = try client.askWhenFresh("report.response", #"{"by":"source","as_of":"2026-03-02T10:00:00Z"}"#)
             #expect(answer["position"].integer == answer["head"].integer && answer["within_seconds"].integer == 300)
             #expect(answer["rows"].elements.map { $0["label"].string } == ["ads", "fair"])
             let ads = answer["rows"][0]
@@ -97,7 +97,7 @@ import Testing
             // With the open one the survival is 4/5, 3/5, 2/5, 1/5.
             #expect(total["wall"]["all_seconds"]["p50"] == .number("300.000000"))
             #expect(total["wall"]["all_seconds"]["p90"] == .null)
-            let early = try client.ask("report.response", #"{"as_of":"2026-03-02T09:00:30Z"}"#)["total"]
+            let early = try client.askWhenFresh("report.response", #"{"as_of":"2026-03-02T09:00:30Z"}"#)["total"]
             #expect(early["open"].integer == 5 && early["wall"]["within"]["too_early"].integer == 5)
             #expect(early["wall"]["within"]["share"] == .null)
         }
@@ -120,7 +120,8 @@ import Testing
             // five minutes stands apart.
             let times = [("09:03:19", 1, 1), ("09:03:20", 0, 1), ("09:04:19", 0, 1), ("09:04:20", 0, 0)]
             for (time, office, holder) in times {
-                let answer = try client.ask("report.response", #"{"by":"source","as_of":"2026-03-09T\#(time)Z"}"#)
+                let answer = try client.askWhenFresh(
+                    "report.response", #"{"by":"source","as_of":"2026-03-09T\#(time)Z"}"#)
                 let early = answer["rows"].elements.map { $0["business"]["within"]["too_early"].integer }
                 #expect(early == [office, holder], "\(time)")
                 #expect(answer["total"]["wall"]["within"]["too_early"].integer == 0)
@@ -138,7 +139,8 @@ import Testing
             #expect(refusal?.name == "internal_error")
             // Nobody asks for the calendar of what did not run.
             #expect(
-                try client.ask("report.response", #"{"as_of":"2026-03-02T16:00:00Z"}"#)["total"]["open"].integer == 1)
+                try client.askWhenFresh("report.response", #"{"as_of":"2026-03-02T16:00:00Z"}"#)["total"]["open"]
+                    .integer == 1)
         }
     }
 
@@ -154,10 +156,10 @@ import Testing
             }
         } _: { (client) throws in
             let period = #""from":"2026-03-08","to":"2026-03-09","zone":"America/New_York","as_of":"2026-03-10""#
-            let answer = try client.ask("report.response", #"{"by":"hour",\#(period)}"#)
+            let answer = try client.askWhenFresh("report.response", #"{"by":"hour",\#(period)}"#)
             #expect(answer["from"].string == "2026-03-08T05:00:00Z" && answer["to"].string == "2026-03-09T04:00:00Z")
             #expect(answer["rows"].elements.map { $0["label"].string } == ["00", "03"])
-            #expect(try client.ask("report.leaks", "{\(period)}")["total"]["leads"].integer == 2)
+            #expect(try client.askWhenFresh("report.leaks", "{\(period)}")["total"]["leads"].integer == 2)
         }
     }
 
@@ -170,7 +172,7 @@ import Testing
             try ledger.append(.assigned, "B", at: "2026-03-02T09:02:00Z", #""member":"ana","mode":"push""#)
             try start(ledger, "B", at: "2026-03-02T09:01:00Z", due: "2026-03-02T09:06:00Z")
         } _: { (client) throws in
-            let answer = try client.ask("report.leaks", #"{"by":"owner","as_of":"2026-03-02T10:00:00Z"}"#)
+            let answer = try client.askWhenFresh("report.leaks", #"{"by":"owner","as_of":"2026-03-02T10:00:00Z"}"#)
             #expect(answer["rows"].elements.map { $0["label"].string } == ["ana", "(none)"])
             #expect(
                 answer["total"]["never_assigned"]
@@ -211,7 +213,7 @@ import Testing
             try ledger.append(
                 .poolDecisionVoided, "emea", at: "2026-03-20T12:00:00Z", #""decision":\#(voided),"reason":"invalid""#)
         } _: { (client) throws in
-            let answer = try client.ask("report.fairness", #"{"window":"7d","to":"2026-03-21"}"#)
+            let answer = try client.askWhenFresh("report.fairness", #"{"window":"7d","to":"2026-03-21"}"#)
             #expect(answer["from"].string == "2026-03-14T00:00:00Z")
             #expect(
                 answer["pools"]
@@ -221,8 +223,8 @@ import Testing
                         {"member":"ana","decisions":2,"entitled":1.000000000,"received":2,"lag":-1.000000000},\
                         {"member":"bia","decisions":2,"entitled":1.000000000,"received":0,"lag":1.000000000}]}]
                         """)))
-            #expect(try client.ask("report.fairness")["pools"][0]["decisions"].integer == 3)
-            #expect(try client.ask("report.fairness", #"{"pool":"apac"}"#)["pools"].elements.isEmpty)
+            #expect(try client.askWhenFresh("report.fairness")["pools"][0]["decisions"].integer == 3)
+            #expect(try client.askWhenFresh("report.fairness", #"{"pool":"apac"}"#)["pools"].elements.isEmpty)
         }
     }
 
@@ -246,9 +248,9 @@ import Testing
                 #expect(try client.refusal(method, params)?.name == name, "\(method) \(params)")
             }
             // An empty ledger has empty reports.
-            #expect(try client.ask("report.response")["total"]["clocks"].integer == 0)
-            #expect(try client.ask("report.leaks")["total"]["leads"].integer == 0)
-            #expect(try client.ask("report.fairness")["pools"].elements.isEmpty)
+            #expect(try client.askWhenFresh("report.response")["total"]["clocks"].integer == 0)
+            #expect(try client.askWhenFresh("report.leaks")["total"]["leads"].integer == 0)
+            #expect(try client.askWhenFresh("report.fairness")["pools"].elements.isEmpty)
         }
     }
 }
