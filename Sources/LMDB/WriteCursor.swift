@@ -56,9 +56,10 @@ package struct WriteCursor: ~Copyable {
         try put(value, key, UInt32(MDB_CURRENT))
     }
 
-    /// Adds the entry, or replaces the one at that key.
-    package mutating func put(_ value: UnsafeRawBufferPointer, at key: UnsafeRawBufferPointer) throws(LMDBError) {
-        try put(value, key, 0)
+    package mutating func put(
+        _ value: UnsafeRawBufferPointer, at key: UnsafeRawBufferPointer, _ placement: Placement = .replace
+    ) throws(LMDBError) {
+        try put(value, key, placement.flags)
     }
 
     private mutating func put(

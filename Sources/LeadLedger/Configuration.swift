@@ -76,7 +76,9 @@ extension Configuration {
         projections.spaceStepBytes = Int(allocationStepBytes)
         projections.commitEvents = modelCommitEvents
         projections.commitInterval = .milliseconds(modelCommitMilliseconds)
-        projections.priority = modelNice == 0 ? .normal : modelNice < Self.niceIdle ? .nice(modelNice) : .idle
+        projections.priority =
+            modelNice == 0
+            ? .normal : modelNice < Self.niceIdle ? .nice(modelNice) : ProjectionLimits.steppingBack
         projections.mayUseTmpfs = isTest
         return projections
     }

@@ -170,10 +170,26 @@ extension EventType {
     /// Whether the daemon alone says it: `x-emitted-by` in its schema. Users reach it through a method.
     package var isReserved: Bool {
         switch self {
-        case .claimed, .leaseEnded, .escalated, .inboxAlarmed, .clockStarted, .clockPaused, .clockResumed, .clockMet,
-            .clockBreached, .clockStopped, .clockReplaced:
+        case .claimed, .leaseEnded, .escalated, .inboxAlarmed: true
+        default: isOfClock || stream != .lead
+        }
+    }
+
+    /// Whether the lead's state is after it what it was before, whatever that was. True of most events that are sent.
+    package var leavesState: Bool {
+        switch self {
+        case .touched, .enriched, .scored, .noted, .duplicateSuspected, .wonRevised, .escalated, .inboxAlarmed,
+            .nurtureStepped:
             true
-        default: stream != .lead
+        default: isOfClock
+        }
+    }
+
+    /// Whether it is about a response clock.
+    package var isOfClock: Bool {
+        switch self {
+        case .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced: true
+        default: false
         }
     }
 

@@ -98,28 +98,26 @@ final class Index: Sendable {
         do throws(LMDBError) {
             var transaction = try environment.beginWrite()
             guard try tables.progress(in: transaction) == start else { throw batch.notAtItsProgress() }
+            var cursor = try transaction.makeWriteCursor(on: tables.rows)
             var next = 0
             while next < order.count {
                 let key = order[next].key
                 let begun = next
                 // A stream that begins here has no row to be looked for: that its key is free is found out by the put.
                 let begins = events[Int(order[begun].index)].version.rawValue == 1
-                let stored: UnsafeRawBufferPointer? =
-                    begins
-                    ? nil
-                    : try key.withBytes { (key) throws(LMDBError) in
-                        try transaction.unsafeValue(in: tables.rows, at: key)
-                    }
-                let row: IndexRow
-                (row, next) = try batch.row(key, stored, order, next)
-                do throws(LMDBError) {
-                    try key.withBytes { (key) throws(LMDBError) in
-                        try row.withBytes { (row) throws(LMDBError) in
-                            try transaction.put(row, in: tables.rows, at: key, begins ? .insert : .replace)
+                try key.withBytes { (keyBytes) throws(LMDBError) in
+                    let stored = begins ? nil : try cursor.value(at: keyBytes)
+                    let row: IndexRow
+                    (row, next) = try batch.row(key, stored, order, next)
+                    try row.withBytes { (rowBytes) throws(LMDBError) in
+                        // One that does not begin was found, or `row` has thrown.
+                        guard begins else { return try cursor.replace(with: rowBytes, at: keyBytes) }
+                        do throws(LMDBError) { try cursor.put(rowBytes, at: keyBytes, .insert) } catch
+                            where error.isKeyExist
+                        {
+                            throw batch.beginsAgain(key, at: start + UInt64(order[begun].index))
                         }
                     }
-                } catch  where begins && error.isKeyExist {
-                    throw batch.beginsAgain(key, at: start + UInt64(order[begun].index))
                 }
             }
             known.insert(order.lazy.filter { events[Int($0.index)].version.rawValue == 1 }.map(\.key))

@@ -16,7 +16,7 @@ final class IndexFollower: @unchecked Sendable {
     private let configuration: LogConfiguration
     private let onBroken: @Sendable (LedgerError) -> Void
     private let doorbell = Doorbell()
-    private var thread: WorkerThread?
+    private let thread = Mutex<WorkerThread?>(nil)
     private var events: ContiguousArray<TailEvent> = []
 
     /// What the index has taken in.
@@ -30,8 +30,6 @@ final class IndexFollower: @unchecked Sendable {
         var isFlushWanted = false
     }
 
-    /// Whether the thread runs only where nobody else would; nil where it has no choice.
-    private let isIdle = Mutex<Bool?>(nil)
     /// So far behind it runs as others do: long before its lag makes appends wait.
     private let urgentEvents: UInt64
 
@@ -55,20 +53,10 @@ final class IndexFollower: @unchecked Sendable {
     }
 
     func start() throws(LedgerError) {
-        thread = try .start("index") { self.run() }
         // Where it could not be called back, it would starve on a machine that others keep busy.
-        if configuration.indexStepsBack, WorkerThread.mayCeaseToBeIdle { isIdle.withLock { $0 = false } }
-        setIdle(true)
-    }
-
-    private func setIdle(_ wanted: Bool) {
-        isIdle.withLock { isIdle in
-            guard let before = isIdle, before != wanted else { return }
-            // Whoever waits has said so before this lock is theirs.
-            if wanted, order.withLock({ $0.isStopping || $0.isFlushWanted }) { return }
-            thread?.setIdle(wanted)
-            isIdle = wanted
-        }
+        let priority: WorkerThread.Priority = configuration.indexStepsBack ? .steppingBack(otherwise: .normal) : .normal
+        let started = try WorkerThread.start("index", priority: priority) { self.run() }
+        thread.withLock { $0 = started }
     }
 
     /// Called by the appender after each group.
@@ -77,24 +65,29 @@ final class IndexFollower: @unchecked Sendable {
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
         let urgent = progress.load(ordering: .relaxed) + urgentEvents
-        if end >= urgent { setIdle(false) }
+        if end >= urgent { comeForward() }
     }
 
     /// Brings the index up to the log now, as far as its disk allows. For tests and the end.
     func flush() {
         order.withLock { $0.isFlushWanted = true }
-        setIdle(false)
+        comeForward()
         doorbell.ring()
     }
 
     /// Brings the index up to the log, unless it is paused or broken, and ends the thread.
     func stop() {
         order.withLock { $0.isStopping = true }
-        setIdle(false)
+        comeForward()
         doorbell.ring()
-        thread?.join()
-        thread = nil
+        let ended = thread.withLock { thread in
+            defer { thread = nil }
+            return thread
+        }
+        ended?.join()
     }
+
+    private func comeForward() { thread.withLock { $0?.comeForward() } }
 
     /// Gives its reader back. After `stop()`.
     func endReading() { log = nil }
@@ -164,6 +157,7 @@ final class IndexFollower: @unchecked Sendable {
     }
 
     private func stepBackWhenNear() {
-        if overlay.end < progress.load(ordering: .relaxed) + urgentEvents / 2 { setIdle(true) }
+        guard overlay.end < progress.load(ordering: .relaxed) + urgentEvents / 2 else { return }
+        thread.withLock { $0?.stepBack { order.withLock { $0.isStopping || $0.isFlushWanted } } }
     }
 }

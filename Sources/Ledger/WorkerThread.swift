@@ -5,6 +5,8 @@ import Synchronization
 // Sendable: the handle is set before `start` returns and read by `join` alone.
 package final class WorkerThread: @unchecked Sendable {
     private var handle = pthread_t()
+    /// Whether it runs only where nobody else would; nil where that is not to be changed.
+    private let isIdle = Mutex<Bool?>(nil)
 
     private final class Body {
         let run: @Sendable () -> Void
@@ -19,13 +21,17 @@ package final class WorkerThread: @unchecked Sendable {
         /// if it were free, which nice values do not bring about. Who waits for a lock of such a thread leaves it a processor,
         /// and on a machine that others keep busy there may be none to leave.
         case idle
+        /// Begins as `idle` does, and comes forward when it is called (`comeForward()`): then it runs with this nice value, below 0
+        /// to get more than others, as far as that is allowed. Where it could not be called forward, which takes a right
+        /// (`mayCeaseToBeIdle`), it begins as `otherwise` says and stays so.
+        indirect case steppingBack(forward: Int = 0, otherwise: Priority)
     }
 
     // SCHED_BATCH and SCHED_IDLE of <linux/sched.h>, which Swift's Glibc does not show.
     private static let batchPolicy: Int32 = 3
     private static let idlePolicy: Int32 = 5
 
-    /// Lowers the calling thread's priority, which is allowed to everybody.
+    /// Sets the calling thread's priority. To lower it is allowed to everybody.
     private static func step(back priority: Priority) {
         // 0 is the calling thread.
         var parameters = sched_param()
@@ -35,6 +41,11 @@ package final class WorkerThread: @unchecked Sendable {
             sched_setscheduler(0, batchPolicy, &parameters)
             setpriority(Int32(PRIO_PROCESS.rawValue), 0, Int32(nice))
         case .idle: sched_setscheduler(0, idlePolicy, &parameters)
+        case .steppingBack(let nice, let otherwise):
+            guard mayCeaseToBeIdle else { return step(back: otherwise) }
+            // It counts once the policy is the common one. Where it is refused the value stays, and with it the way back.
+            if nice != 0 { setpriority(Int32(PRIO_PROCESS.rawValue), 0, Int32(nice)) }
+            step(back: .idle)
         }
     }
 
@@ -43,6 +54,7 @@ package final class WorkerThread: @unchecked Sendable {
         _ name: String, priority: Priority = .normal, _ run: @escaping @Sendable () -> Void
     ) throws(LedgerError) -> WorkerThread {
         let thread = WorkerThread()
+        if case .steppingBack = priority, mayCeaseToBeIdle { thread.isIdle.withLock { $0 = true } }
         let body = Unmanaged.passRetained(
             Body {
                 setName(name)
@@ -74,10 +86,20 @@ package final class WorkerThread: @unchecked Sendable {
     /// Waits for its end. Once.
     package func join() { pthread_join(handle, nil) }
 
-    /// Has the thread run as everybody does, or only where nobody else would. From any thread, until `join()`.
-    package func setIdle(_ isIdle: Bool) {
-        var parameters = sched_param()
-        pthread_setschedparam(handle, isIdle ? Self.idlePolicy : SCHED_OTHER, &parameters)
+    /// Has the thread run as others do from now on. For one that steps back, from any thread, until `join()`.
+    package func comeForward() { setIdle(false) { false } }
+
+    /// Has the thread run only where nobody else would, unless somebody is in a hurry: who is says so before calling
+    /// `comeForward()`, so that it is seen here or called after.
+    package func stepBack(unless isHurried: () -> Bool) { setIdle(true, unless: isHurried) }
+
+    private func setIdle(_ wanted: Bool, unless isHurried: () -> Bool) {
+        isIdle.withLock { isIdle in
+            guard let before = isIdle, before != wanted, !isHurried() else { return }
+            var parameters = sched_param()
+            pthread_setschedparam(handle, wanted ? Self.idlePolicy : SCHED_OTHER, &parameters)
+            isIdle = wanted
+        }
     }
 
     /// Whether a thread that has become idle may become one like others again: root may, and whoever has RLIMIT_NICE at 20 or more.

@@ -279,14 +279,7 @@ private struct DecodedEvent {
 
 extension EventType {
     /// Whether its data holds more than texts and an amount, and so is parsed for good.
-    fileprivate var hasDetail: Bool {
-        switch self {
-        case .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced,
-            .poolDecisionVoided:
-            true
-        default: false
-        }
-    }
+    fileprivate var hasDetail: Bool { isOfClock || self == .poolDecisionVoided }
 }
 
 /// Makes batches. It owns a parser and memory that is used again, so each thread has its own.

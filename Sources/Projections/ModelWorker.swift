@@ -65,6 +65,7 @@ final class ModelWorker: Sendable {
     let wakesAt = Atomic<UInt64>(.max)
     private let state = Mutex(Condition.following)
     private let follower = EventBatches.Follower()
+    private let patience = Patience()
 
     init(
         build: ModelBuild, target: Position, source: any EventSource, batches: EventBatches,
@@ -91,7 +92,7 @@ final class ModelWorker: Sendable {
     /// Has it end after the transaction that is open.
     func stop() {
         isStopping.store(true, ordering: .releasing)
-        doorbell.ring()
+        hurry()
     }
 
     /// Waits for its end. Not on its own thread.
@@ -104,6 +105,26 @@ final class ModelWorker: Sendable {
     }
 
     func ring() { doorbell.ring() }
+
+    /// Has it run as others do where it has been behind for too long. What does not answer yet keeps nobody waiting.
+    func comeForwardIfOverdue(end: UInt64, now: UInt64) {
+        guard build.isWhole.load(ordering: .relaxed) else { return }
+        if patience.isOver(progress: build.progress.load(ordering: .relaxed), end: end, now: now) { comeForward() }
+    }
+
+    /// Somebody waits for it.
+    func hurry() {
+        comeForward()
+        doorbell.ring()
+    }
+
+    private func comeForward() { thread.withLock { $0?.comeForward() } }
+
+    private func stepBack() {
+        thread.withLock { thread in
+            thread?.stepBack { isStopping.load(ordering: .acquiring) || hooks.isWanted(source.end.rawValue) }
+        }
+    }
 
     /// For what goes on trying although its work is done. Following ends it.
     func pause(because reason: String) { state.withLock { $0 = .paused(reason) } }
@@ -136,6 +157,9 @@ final class ModelWorker: Sendable {
                 sleep(untilEnd: progress + batchEvents, or: since + interval)
                 continue
             }
+
+            // The appender looks too, but not while nobody appends.
+            comeForwardIfOverdue(end: end, now: now)
 
             // 2. Not far ahead of the others, so that events are read once for all.
             follower.position.store(progress, ordering: .relaxed)
@@ -170,6 +194,7 @@ final class ModelWorker: Sendable {
     /// Sleeps until the log's end is `untilEnd`, until an instant, or until somebody rings.
     private func sleep(untilEnd: UInt64, or instant: UInt64) {
         follower.isMoving.store(false, ordering: .relaxed)
+        stepBack()
         wakesAt.store(untilEnd, ordering: .sequentiallyConsistent)
         hooks.sleepChanged()
         // An append between the look at the end and these lines rang nobody.

@@ -21,6 +21,20 @@ package enum ProjectionLimits {
     static let pauseNanoseconds: UInt64 = 1_000_000_000
     /// Nanoseconds that a worker with nothing to do sleeps at most. It is woken by the log; this is for the day it is not.
     static let sleepNanoseconds: UInt64 = 5_000_000_000
+    /// Of a model that steps back. Called forward it gets three times what another thread gets: its two dearest have a thread each,
+    /// which at an equal share would fall behind two loops and an appender for good (57,000 events/s taken in, 62,000 appended; with
+    /// this share 63,000 of both).
+    package static let steppingBack = WorkerThread.Priority.steppingBack(forward: -5, otherwise: .idle)
+    /// Nanoseconds that a model which steps back may be behind: longer than a burst of a million events takes.
+    static let calmNanoseconds: UInt64 = 10_000_000_000
+    /// The same where it was behind for that long not long ago: an age is known to the half of it, and it takes a while to catch up,
+    /// so that it stays below two seconds.
+    static let alertNanoseconds: UInt64 = 400_000_000
+    /// Nanoseconds without being overdue after which it may be behind for long again. By taste: longer than the first of the two, so
+    /// that a load with pauses is one load.
+    static let calmsAfterNanoseconds: UInt64 = 20_000_000_000
+    /// Nanoseconds between two looks of the appender, for which it takes a lock, at whether a model is overdue.
+    static let overdueLookNanoseconds: UInt64 = 50_000_000
     /// Differences that a comparison reports for one table. By taste: enough to see a pattern.
     static let differencesMax = 10
 }
@@ -37,9 +51,10 @@ package struct ProjectionConfiguration: Sendable {
     package var commitInterval: Duration = .milliseconds(200)
     /// Whether there are read models at all. Without, what is in `DATA/models` stays as it is, to be gone on with another time.
     package var hasModels = true
-    /// Of the threads that follow. Idle costs an append least: with a share of a tenth for each, a burst took a fifth longer. On a
-    /// machine that other programs keep busy a model may then stand still.
-    package var priority = WorkerThread.Priority.idle
+    /// Of the threads that follow. Stepping back costs an append least: with a share of a tenth for each, a burst took a fifth longer.
+    /// On a machine that other programs keep busy a model stands still then, until somebody waits for it or it is overdue; where it
+    /// may not be called forward, for longer.
+    package var priority = ProjectionLimits.steppingBack
     package var mayUseTmpfs = false
     /// Another boot id than the system's, for tests of the STATE rule.
     package var bootID: String?

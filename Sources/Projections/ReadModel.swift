@@ -68,6 +68,8 @@ final class ReadModel: Sendable {
     private let publishing = Mutex(())
     /// The log's end at which the first of the sleeping workers is worth ringing.
     private let wakesAt = Atomic<UInt64>(.max)
+    /// When the appender looks again whether the model is overdue.
+    private let looksAt = Atomic<UInt64>(0)
     /// The lowest position that somebody waits for.
     private let wanted = Atomic<UInt64>(.max)
 
@@ -150,7 +152,11 @@ final class ReadModel: Sendable {
 
     /// The log has grown. Called by the appender after each commit, so it only looks, and seldom takes a lock: one that a worker
     /// of low priority may hold.
-    func notice(end: UInt64) {
+    func notice(end: UInt64, now: UInt64) {
+        if now >= looksAt.load(ordering: .relaxed) {
+            looksAt.store(now + ProjectionLimits.overdueLookNanoseconds, ordering: .relaxed)
+            with { $0.active }.comeForwardIfOverdue(end: end, now: now)
+        }
         guard end >= wakesAt.load(ordering: .sequentiallyConsistent) else { return }
         with { state in
             for worker in [state.active, state.rebuild.worker] {
@@ -196,7 +202,7 @@ final class ReadModel: Sendable {
             }
             return (state.lastToken, state.active, isThere, state.isStopping)
         }
-        if isThere || isStopping { body(isThere) } else { worker.ring() }
+        if isThere || isStopping { body(isThere) } else { worker.hurry() }
         return token
     }
 

@@ -60,7 +60,8 @@ package final class ReadModelSet: Sendable {
         self.models = models
         self.source = source
         listener = source.onAppend { end in
-            for model in models { model.notice(end: end.rawValue) }
+            let now = MonotonicClock.nanoseconds()
+            for model in models { model.notice(end: end.rawValue, now: now) }
         }
     }
 

@@ -198,6 +198,8 @@ import Testing
         var known: [Model: LeadState] = [Model(): .created]
         var waiting = [Model()]
         var edges = 0
+        // Those that leave a state as it is say so, and no others but captures, which begin one.
+        var changing: Set<EventType> = []
         while let model = waiting.popLast() {
             let state = known[model]!
             for (event, variant, _) in LifecycleTests.grid {
@@ -215,7 +217,10 @@ import Testing
                         continue
                     case ("h", .next(let next)) where next == state:
                         continue
+                    case ("+", .next(let next)) where event.leavesState && next != state:
+                        break
                     case ("+", .next(let next)):
+                        if next != state { changing.insert(event) }
                         var expected = model
                         expected.apply(event, variant)
                         if Model(next) == expected, next.invariantBroken == nil,
@@ -240,6 +245,7 @@ import Testing
                 }
             }
         }
+        #expect(changing == Set(EventType.allCases.filter { $0.stream == .lead && !$0.leavesState && $0 != .captured }))
         #expect(Set(known.keys.map(\.stage)).count == Stage.allCases.count)
         #expect(known.count > 200)
         #expect(edges == known.count * LifecycleTests.grid.count * 2)

@@ -101,10 +101,9 @@ final class EventReader {
     private static func needsData(_ type: EventType) -> Bool {
         switch type {
         case .captured, .enriched, .assigned, .queued, .claimed, .leaseEnded, .escalated, .inboxAlarmed,
-            .contactAttempted, .contacted, .accepted, .qualified, .won, .lost, .disqualified, .released, .rejected,
-            .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced:
+            .contactAttempted, .contacted, .accepted, .qualified, .won, .lost, .disqualified, .released, .rejected:
             true
-        default: false
+        default: type.isOfClock
         }
     }
 

@@ -46,6 +46,8 @@ package struct QueueProjection: Projection {
         pending.removeAll()
         var cursor = try transaction.makeWriteCursor(on: leads)
         for lead in events {
+            // Touches, which most events are, change nothing here.
+            guard lead.contains(where: { !$0.type.leavesState }) else { continue }
             try lead.key.withBytes { (key) throws(any Error) in
                 // 1. The lead as it was.
                 let stored = try cursor.value(at: key)
@@ -56,7 +58,7 @@ package struct QueueProjection: Projection {
                 var isKnown = stored != nil
                 var hasChanged = false
                 var subject = UnsafeRawBufferPointer.empty
-                for event in lead {
+                for event in lead where !event.type.leavesState {
                     try event.locating { if try take(event, isFirst: !isKnown, row) { hasChanged = true } }
                     isKnown = true
                     subject = event.subject

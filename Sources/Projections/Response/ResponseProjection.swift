@@ -82,13 +82,8 @@ package struct ResponseProjection: Projection {
         }
     }
 
-    /// Whether an event of this type may change a row: the others leave the lifecycle's state as it is, too.
-    private static func counts(_ type: EventType) -> Bool {
-        switch type {
-        case .touched, .enriched, .scored, .noted, .duplicateSuspected, .wonRevised, .escalated, .inboxAlarmed: false
-        default: true
-        }
-    }
+    /// Whether an event of this type may change a row.
+    private static func counts(_ type: EventType) -> Bool { !type.leavesState || type.isOfClock }
 
     private func begin(_ row: RowBuffer, _ event: ProjectedEvent) {
         row.begin(Self.layout)
@@ -127,7 +122,7 @@ package struct ResponseProjection: Projection {
         case .reopened, .recycled:
             row[Field.flags] = row[Field.flags, as: UInt8.self] & ~LeadFlags.isNone.rawValue
         // 3. Its clocks.
-        case .clockStarted, .clockPaused, .clockResumed, .clockMet, .clockBreached, .clockStopped, .clockReplaced:
+        case let type where type.isOfClock:
             try takeClock(event, row, clock, in: &transaction)
         default: break
         }
