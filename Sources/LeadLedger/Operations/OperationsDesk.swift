@@ -245,10 +245,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             nextTick = 0
             logger.warning("the router reads the log anew", metadata: ["reason": "all readers of the log were lent"])
         }
-        timer?.cancel()
-        timer = home.assumeIsolated().scheduleTask(in: .microseconds(Self.retryMicroseconds)) { [weak self] in
-            self?.turn()
-        }
+        setTimer(in: Self.retryMicroseconds)
     }
 
     /// What the log says cannot be understood: nothing is decided on a state that may be wrong.
@@ -492,8 +489,8 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             }
             return batch.first + UInt64(batch.entries.count - 1)
         }
-        func route(_ trigger: RoutingTrigger) throws {
-            try router.route(trigger, at: now, details: details, store: store)
+        func route(_ trigger: RoutingTrigger) throws -> Bool {
+            try router.route(trigger, at: now, storedUpTo: batch.first, details: details, store: store)
         }
 
         // 1. Who asked for it.
@@ -507,9 +504,15 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                     ErrorReply(.notWaiting, "the lead is in custody \(custody.name)", at: .params("/lead")))
                 continue
             }
-            next += 1
             let before = batch.entries.count
-            try route(RoutingTrigger(.byHand, lead: lead, position: router[lead].heldSince))
+            // A position that is foreseen is nothing to refer to: the next round goes on.
+            let since = router[lead].heldSince
+            guard since < batch.first, try route(RoutingTrigger(.byHand, lead: lead, position: since)) else {
+                asked.remove(at: next)
+                commands.append(command)
+                continue
+            }
+            next += 1
             if let index = batch.entries[before...].lastIndex(where: { $0.lead == lead }) {
                 batch.entries[index].command = command
             }
@@ -526,15 +529,20 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             if let pool = poolsToDrain.min() {
                 // A drain looks at so many leads and no more: where it gave some out, it is asked again.
                 let number = plan.pools[Int(pool.rawValue)].number
-                let given = try router.drain(
-                    pool, from: &drainPlaces[number], at: now, details: details, store: store)
-                if given == 0 { poolsToDrain.remove(pool) }
+                let drained = try router.drain(
+                    pool, from: &drainPlaces[number], at: now, storedUpTo: batch.first, details: details, store: store)
+                // The next one was queued by this unit: it has a position when the unit is stored.
+                if drained.mustWait { break }
+                if drained.given == 0 { poolsToDrain.remove(pool) }
             } else if let lead = stranded.popFirst() {
-                try route(RoutingTrigger(.drain, lead: lead, position: router[lead].heldSince))
+                guard try route(RoutingTrigger(.drain, lead: lead, position: router[lead].heldSince)) else { break }
             } else if let trigger = router.nextTrigger() {
-                try route(trigger)
+                guard try route(trigger) else { break }
             } else if let next = takeReroute(router) {
-                try route(RoutingTrigger(.reroute, lead: next.lead, position: next.cause))
+                guard try route(RoutingTrigger(.reroute, lead: next.lead, position: next.cause)) else {
+                    state.reroutes.prepend(next)
+                    break
+                }
             } else {
                 break
             }
@@ -579,8 +587,12 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
             next = min(next, max(nextTick, now.microseconds))
         }
         guard next != .max else { return }
-        let delay = max(1_000, min(next - now.microseconds, Limits.deskTimerMaxMicroseconds))
-        timer = home.assumeIsolated().scheduleTask(in: .microseconds(delay)) { [weak self] in self?.turn() }
+        setTimer(in: max(1_000, min(next - now.microseconds, Limits.deskTimerMaxMicroseconds)))
+    }
+
+    private func setTimer(in microseconds: Int64) {
+        timer?.cancel()
+        timer = home.assumeIsolated().scheduleTask(in: .microseconds(microseconds)) { [weak self] in self?.turn() }
     }
 }
 

@@ -22,14 +22,16 @@ extension RouterState {
     /// arrivals. Each decision is folded in as soon as it is taken, so that the next one sees it.
     ///
     /// - Parameters:
+    ///   - end: where what is stored ends. What `store` says from there on is foreseen, and nothing may refer to it: a lead that was
+    ///     queued there is not given out yet, and who has to wait for it waits.
     ///   - details: reads a lead for a rule set.
     ///   - store: takes a decision, and the state that it was taken in, and says which position its event will have. Where it
     ///     comes to lie elsewhere after all, it is to be undone (`undo(for:)`).
-    /// - Returns: false if no rule set is in force yet: the trigger goes on waiting.
+    /// - Returns: false if no rule set is in force yet, or a lead that was just queued goes first: the trigger goes on waiting.
     @discardableResult
     package mutating func route(
-        _ trigger: RoutingTrigger, at instant: Instant, details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails,
-        store: (Decision, RouterState) -> UInt64
+        _ trigger: RoutingTrigger, at instant: Instant, storedUpTo end: UInt64 = .max,
+        details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
     ) throws(RouterFault) -> Bool {
         guard let plan = plan(at: instant) else { return false }
         let lead = details(trigger.lead, leads[trigger.lead], plan)
@@ -38,10 +40,10 @@ extension RouterState {
             isToManager: lead.isToManager)
         var decision = decide(request, by: plan)
         // An owner's match takes no place in a pool, nor does a manager's.
-        if let pool = decision.pool, leads[trigger.lead].state.custody != .queue,
-            try drainHead(pool, at: instant, details: details, store: store) > 0
-        {
-            decision = decide(request, by: plan)
+        if let pool = decision.pool, leads[trigger.lead].state.custody != .queue {
+            let head = try drainHead(pool, at: instant, storedUpTo: end, details: details, store: store)
+            if head.mustWait { return false }
+            if head.given > 0 { decision = decide(request, by: plan) }
         }
         try apply(decision, at: store(decision, self))
         return true
@@ -54,63 +56,79 @@ extension RouterState {
     /// It looks at the first `drainScanMax` leads, and at as many of those behind them, going on at `place`: so that no lead waits
     /// for ever behind many that ask for what nobody has.
     ///
-    /// - Parameter place: where the last drain of this pool came to; nil: to the end, or this is the first.
+    /// - Parameters:
+    ///   - place: where the last drain of this pool came to; nil: to the end, or this is the first.
+    ///   - end: see `route`.
+    /// - Returns: how many were given out, and whether the next one was only just queued, so that the rest waits.
     @discardableResult
     package mutating func drain(
-        _ pool: PoolIndex, from place: inout DueQueue.Entry?, at instant: Instant,
+        _ pool: PoolIndex, from place: inout DueQueue.Entry?, at instant: Instant, storedUpTo end: UInt64 = .max,
         details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
-    ) throws(RouterFault) -> Int {
-        var (given, head) = try drainNext(pool, after: nil, at: instant, details: details, store: store)
-        guard let last = head else {
+    ) throws(RouterFault) -> (given: Int, mustWait: Bool) {
+        let head = try drainNext(pool, after: nil, at: instant, storedUpTo: end, details: details, store: store)
+        if head.mustWait { return (head.given, true) }
+        guard let last = head.last else {
             place = nil
-            return given
+            return (head.given, false)
         }
         let start = place.map { max($0, last) } ?? last
-        let (more, end) = try drainNext(pool, after: start, at: instant, details: details, store: store)
-        given += more
-        place = end
-        return given
+        let more = try drainNext(pool, after: start, at: instant, storedUpTo: end, details: details, store: store)
+        if !more.mustWait { place = more.last }
+        return (head.given + more.given, more.mustWait)
     }
 
     /// Drains the first of a queue only, for an arrival that must not go before them.
     private mutating func drainHead(
-        _ pool: PoolIndex, at instant: Instant,
+        _ pool: PoolIndex, at instant: Instant, storedUpTo end: UInt64,
         details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
-    ) throws(RouterFault) -> Int {
+    ) throws(RouterFault) -> Drained {
         // At one instant nobody becomes eligible by what is decided, unless somebody is freed: what was looked at once need not be
         // looked at again for each arrival.
-        if barren[pool] == instant { return 0 }
-        let (given, _) = try drainNext(pool, after: nil, at: instant, details: details, store: store)
-        if given == 0 { barren[pool] = instant }
-        return given
+        if barren[pool] == instant { return Drained() }
+        let drained = try drainNext(pool, after: nil, at: instant, storedUpTo: end, details: details, store: store)
+        if drained.given == 0, !drained.mustWait { barren[pool] = instant }
+        return drained
     }
 
-    /// - Returns: how many were given out, and the last one that was looked at; nil if there is nothing behind it, or nobody free.
-    private mutating func drainNext(
-        _ pool: PoolIndex, after place: DueQueue.Entry?, at instant: Instant,
-        details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
-    ) throws(RouterFault) -> (given: Int, last: DueQueue.Entry?) {
-        guard let plan = plan(at: instant), plan.ruleSet.pools[pool].pushes else { return (0, nil) }
-        let number = plan.pools[Int(pool.rawValue)].number
-        guard !queues[number.index].isEmpty, hasFreeMember(pool, plan, at: instant) else { return (0, nil) }
+    /// What came of going through a queue.
+    private struct Drained {
         var given = 0
+        /// The last one that was looked at; nil if there is nothing behind it, or nobody free.
+        var last: DueQueue.Entry?
+        /// The next one could be given out, and was queued by what is not stored yet.
+        var mustWait = false
+    }
+
+    private mutating func drainNext(
+        _ pool: PoolIndex, after place: DueQueue.Entry?, at instant: Instant, storedUpTo end: UInt64,
+        details: (LeadNumber, LeadRecord, RoutingPlan) -> LeadDetails, store: (Decision, RouterState) -> UInt64
+    ) throws(RouterFault) -> Drained {
+        guard let plan = plan(at: instant), plan.ruleSet.pools[pool].pushes else { return Drained() }
+        let number = plan.pools[Int(pool.rawValue)].number
+        guard !queues[number.index].isEmpty, hasFreeMember(pool, plan, at: instant) else { return Drained() }
+        var drained = Drained(last: place)
         var looked = 0
-        var last = place
-        while let entry = queues[number.index].next(after: last) {
-            guard looked < RoutingLimits.drainScanMax else { return (given, last) }
-            last = entry
+        while let entry = queues[number.index].next(after: drained.last) {
+            guard looked < RoutingLimits.drainScanMax else { return drained }
+            drained.last = entry
             looked += 1
             let lead = details(entry.lead, leads[entry.lead], plan)
+            let since = leads[entry.lead].since
             let request = RoutingRequest(
-                trigger: RoutingTrigger(.drain, lead: entry.lead, position: leads[entry.lead].since), leadID: lead.id,
+                trigger: RoutingTrigger(.drain, lead: entry.lead, position: since), leadID: lead.id,
                 facts: lead.facts, instant: instant, due: lead.due)
             let decision = decide(request, by: plan)
             guard decision.member != nil else { continue }
+            guard since < end else {
+                drained.mustWait = true
+                return drained
+            }
             try apply(decision, at: store(decision, self))
-            given += 1
+            drained.given += 1
             if !hasFreeMember(pool, plan, at: instant) { break }
         }
-        return (given, nil)
+        drained.last = nil
+        return drained
     }
 
     /// The pools of a rule set in whose queue somebody waits, in its order.

@@ -125,6 +125,52 @@ import Testing
 
     // MARK: Requests and decisions of one round
 
+    /// Ann has `old`, and has not answered: when it is taken back, `new` has just come and was queued in the same round, and now
+    /// there is a place for it. Others write before that round is stored, at whatever time the desk looks at its clock, so that
+    /// nothing lies where it was foreseen.
+    @Test(arguments: 1...8, 1...8)
+    func `a lead that is queued and could be given out at once names the event that queued it`(
+        first: Int, second: Int
+    ) throws {
+        let place = try DeskPlace(zones: zones)
+        defer { place.close() }
+        try place.enforce(
+            """
+            policy: sales
+            seed: s
+            members: [{ id: ann, caps: { open: 1 } }]
+            pools: [{ id: push, members: [ann], response_targets: [first] }]
+            catch_all: push
+            response_targets:
+              - { id: first, kind: first_response, within: 10m, measure: wall, ladder: [{ at_percent: 100, do: reassign }] }
+
+            """)
+        func captured(_ lead: String) -> [ForeignEvent] { [ForeignEvent(.captured, lead, #""channel":"web""#)] }
+        place.clock.advance(1_000_000)
+        try place.append(captured("old"))
+        try place.rest()
+        place.clock.advance(1_000_000)
+        try place.rest()
+        place.ambush(
+            [captured("new")], after: first, then: [captured("x"), captured("y"), captured("z")], after: second)
+        place.clock.advance(600_000_000)
+        try place.append([ForeignEvent(.noted, "old")])
+        for _ in 0..<3 {
+            try place.rest()
+            place.clock.advance(1_000_000)
+        }
+        let events = try PlainEvent.all(of: place.log)
+        var drains = 0
+        for event in events where event.data["decision"]["trigger"]["kind"].string == "drain" {
+            let cause = events[try #require(event.data["decision"]["trigger"]["position"].integer)]
+            #expect(cause.type == .queued && cause.subject == event.subject, "\(event) names \(cause)")
+            #expect(event.causation == cause.position)
+            drains += 1
+        }
+        #expect(drains >= 1)
+        #expect(try place.state().router.digest == place.foldedAnew().router.digest)
+    }
+
     @Test func `a claim that comes with decisions does not fill a cap twice`() throws {
         let place = try DeskPlace(zones: zones)
         defer { place.close() }

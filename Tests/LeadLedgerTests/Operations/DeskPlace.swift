@@ -115,6 +115,14 @@ final class DeskPlace: @unchecked Sendable {
         clock.ambush(after: count) { [log, foreign] in for events in events { _ = foreign.submit(events, to: log) } }
     }
 
+    /// The same twice; `next` counts from the first time on.
+    func ambush(_ events: [[ForeignEvent]], after count: Int, then later: [[ForeignEvent]], after next: Int) {
+        clock.ambush(after: count) { [log, foreign, clock] in
+            for events in events { _ = foreign.submit(events, to: log) }
+            clock.ambush(after: next) { for events in later { _ = foreign.submit(events, to: log) } }
+        }
+    }
+
     // MARK: Requests
 
     func ask(_ make: (ConsumerCall) -> DeskCommand) -> PendingAnswer {
