@@ -128,9 +128,9 @@ SHA static void store(__m128i abef, __m128i cdgh, void *hash) {
     _mm_storeu_si128((__m128i *)hash + 1, _mm_shuffle_epi8(hgfe, bigEndian));
 }
 
-SHA void clh_leaf(const void *record, size_t bytes, void *hash) {
+SHA void clh_one(uint8_t firstByte, const void *text, size_t bytes, void *hash) {
     Message message;
-    prepare(&message, 0, record, bytes);
+    prepare(&message, firstByte, text, bytes);
     __m128i a = ABEF, c = CDGH;
     compress(&a, &c, &message, 0);
     store(a, c, hash);
@@ -150,11 +150,6 @@ SHA void clh_pair(uint8_t firstByte, const void *first, size_t firstBytes, uint8
     compress(&a2, &c2, &two, both);
     store(a1, c1, firstHash);
     store(a2, c2, secondHash);
-}
-
-void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, size_t secondBytes, void *firstHash,
-                   void *secondHash) {
-    clh_pair(0, first, firstBytes, 0, second, secondBytes, firstHash, secondHash);
 }
 
 SHA void clh_blocks_pair(const void *first, size_t firstBlocks, const void *second, size_t secondBlocks,
@@ -187,11 +182,7 @@ SHA void clh_finish(const void *state, const void *rest, size_t restBytes, size_
 #else
 
 int clh_available(void) { return 0; }
-void clh_leaf(const void *record, size_t bytes, void *hash) { __builtin_trap(); }
-void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, size_t secondBytes, void *firstHash,
-                   void *secondHash) {
-    __builtin_trap();
-}
+void clh_one(uint8_t firstByte, const void *text, size_t bytes, void *hash) { __builtin_trap(); }
 void clh_pair(uint8_t firstByte, const void *first, size_t firstBytes, uint8_t secondByte, const void *second,
               size_t secondBytes, void *firstHash, void *secondHash) {
     __builtin_trap();

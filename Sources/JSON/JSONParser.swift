@@ -12,7 +12,8 @@ package import CSimdJSON
 /// try parser.withDocument(#"{"a":1,"a":2}"#) { _ in }              // throws JSONError: duplicateMember at 7
 /// ```
 ///
-/// A parser owns scratch memory of about 14 times its largest document so far; keep one per thread, not one per request.
+/// A parser owns scratch memory of several times its largest document so far, by how many values that had; keep one per thread, not
+/// one per request.
 package struct JSONParser: ~Copyable {
     @usableFromInline let handle: OpaquePointer
 

@@ -87,7 +87,7 @@ final class IndexFollower: @unchecked Sendable {
         ended?.join()
     }
 
-    private func comeForward() { thread.withLock { $0?.comeForward() } }
+    private func comeForward() { thread.withLock { $0 }?.comeForward() }
 
     /// Gives its reader back. After `stop()`.
     func endReading() { log = nil }
@@ -158,6 +158,6 @@ final class IndexFollower: @unchecked Sendable {
 
     private func stepBackWhenNear() {
         guard overlay.end < progress.load(ordering: .relaxed) + urgentEvents / 2 else { return }
-        thread.withLock { $0?.stepBack { order.withLock { $0.isStopping || $0.isFlushWanted } } }
+        thread.withLock { $0 }?.stepBack { order.withLock { $0.isStopping || $0.isFlushWanted } }
     }
 }

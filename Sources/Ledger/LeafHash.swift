@@ -44,8 +44,8 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
         var hashes = (LeafHash(), LeafHash())
         withUnsafeMutableBytes(of: &hashes.0.words) { firstHash in
             withUnsafeMutableBytes(of: &hashes.1.words) { secondHash in
-                clh_leaf_pair(
-                    first.baseAddress, first.count, second.baseAddress, second.count, firstHash.baseAddress,
+                clh_pair(
+                    0, first.baseAddress, first.count, 0, second.baseAddress, second.count, firstHash.baseAddress,
                     secondHash.baseAddress)
             }
         }
@@ -59,7 +59,7 @@ package struct LeafHash: Hashable, Sendable, CustomStringConvertible {
     /// By the processor's own instructions, which must be there.
     init(withInstructionsOf record: UnsafeRawBufferPointer) {
         self.init()
-        withUnsafeMutableBytes(of: &words) { clh_leaf(record.baseAddress, record.count, $0.baseAddress) }
+        withUnsafeMutableBytes(of: &words) { clh_one(0, record.baseAddress, record.count, $0.baseAddress) }
     }
 
     /// By libcrypto, on any processor.

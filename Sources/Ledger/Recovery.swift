@@ -18,7 +18,7 @@ struct Recovery {
             events.reserveCapacity(limit)
             try scan(from: progress, limit: limit) { record in
                 // `apply` computes the state, and needs no link to the event before.
-                events.append(TailEvent(record, state: 0, previous: TailEvent.none))
+                events.append(TailEvent(record, record.keys, state: 0, previous: TailEvent.none))
             }
             do throws(Index.FollowError) {
                 try index.apply(events, from: progress, log: reader, lifecycle: lifecycle)
@@ -57,7 +57,8 @@ struct Recovery {
     private func stage(
         _ record: RecordView, _ overlay: Overlay, _ snapshot: borrowing IndexSnapshot
     ) throws(LedgerError) -> StagedEvent {
-        let key = record.streamKey
+        let keys = record.keys
+        let key = keys.stream
         let before = if let row = overlay.row(of: key) { row as StreamRow? } else { try snapshot.row(of: key) }
         let position = record.position.rawValue
         guard record.version.rawValue == (before?.version.rawValue ?? 0) + 1 else {
@@ -69,7 +70,7 @@ struct Recovery {
             throw .corruption("the lifecycle refuses a stored event (reason \(reason))", at: position)
         case .next(let state):
             return StagedEvent(
-                event: TailEvent(record, state: state, previous: before?.last.rawValue ?? TailEvent.none),
+                event: TailEvent(record, keys, state: state, previous: before?.last.rawValue ?? TailEvent.none),
                 first: before?.first ?? record.position)
         }
     }
@@ -89,9 +90,9 @@ struct Recovery {
 }
 
 extension TailEvent {
-    init(_ record: RecordView, state: UInt64, previous: UInt64) {
+    init(_ record: RecordView, _ keys: EventKeys, state: UInt64, previous: UInt64) {
         self.init(
-            key: record.streamKey, name: record.nameHash, version: record.version, state: state, previous: previous,
+            key: keys.stream, name: keys.name, version: record.version, state: state, previous: previous,
             type: record.type, variant: record.variant, isBackfill: record.isBackfill)
     }
 }

@@ -14,10 +14,26 @@ package struct StreamKey: Hashable, Comparable, Sendable, CustomStringConvertibl
     }
 
     package init(kind: UInt8, subject: UnsafeRawBufferPointer) {
+        self.init(kind: kind, subject: subject, withInstructions: LeafHash.hasInstructions)
+    }
+
+    init(kind: UInt8, subject: UnsafeRawBufferPointer, withInstructions: Bool) {
+        if withInstructions {
+            self = withUnsafeTemporaryAllocation(byteCount: SHA256.byteCount, alignment: 8) { hash in
+                clh_one(kind, subject.baseAddress, subject.count, hash.baseAddress)
+                return StreamKey(hash: UnsafeRawBufferPointer(hash))
+            }
+            return
+        }
         var hash = SHA256()
         hash.update(kind)
         hash.update(subject)
-        self = hash.finalize { StreamKey(high: $0.bigEndian(at: 0), low: $0.bigEndian(at: 8)) }
+        self = hash.finalize { StreamKey(hash: $0) }
+    }
+
+    /// Of the whole hash.
+    fileprivate init(hash: UnsafeRawBufferPointer) {
+        self.init(high: hash.bigEndian(at: 0), low: hash.bigEndian(at: 8))
     }
 
     /// Reads the 16 bytes of a key in a table.
@@ -58,7 +74,12 @@ package struct NameHash: Hashable, Sendable {
         hash.update(UInt8(truncatingIfNeeded: source.count))
         hash.update(source)
         hash.update(eventID)
-        self = hash.finalize { NameHash(tag: $0.bigEndian(at: 0), rest: $0.bigEndian(at: 4)) }
+        self = hash.finalize { NameHash(hash: $0) }
+    }
+
+    /// Of the whole hash.
+    fileprivate init(hash: UnsafeRawBufferPointer) {
+        self.init(tag: hash.bigEndian(at: 0), rest: hash.bigEndian(at: 4))
     }
 }
 
@@ -73,7 +94,7 @@ struct EventKeys {
         withInstructions: Bool
     ) {
         guard withInstructions else {
-            stream = StreamKey(kind: kind, subject: subject)
+            stream = StreamKey(kind: kind, subject: subject, withInstructions: false)
             name = NameHash(
                 source: UnsafeRawBufferPointer(rebasing: sourceAndID[..<sourceCount]),
                 eventID: UnsafeRawBufferPointer(rebasing: sourceAndID[sourceCount...]))
@@ -84,12 +105,9 @@ struct EventKeys {
             clh_pair(
                 kind, subject.baseAddress, subject.count, UInt8(truncatingIfNeeded: sourceCount),
                 sourceAndID.baseAddress, sourceAndID.count, hashes.baseAddress, second)
-            let (streamHash, nameHash) = (
-                UnsafeRawBufferPointer(hashes), UnsafeRawBufferPointer(start: second, count: SHA256.byteCount)
-            )
             return (
-                StreamKey(high: streamHash.bigEndian(at: 0), low: streamHash.bigEndian(at: 8)),
-                NameHash(tag: nameHash.bigEndian(at: 0), rest: nameHash.bigEndian(at: 4))
+                StreamKey(hash: UnsafeRawBufferPointer(hashes)),
+                NameHash(hash: UnsafeRawBufferPointer(start: second, count: SHA256.byteCount))
             )
         }
     }

@@ -2,11 +2,17 @@ import Glibc
 import Synchronization
 
 /// A thread of our own, for work that blocks: it has no place on the cooperative pool.
-// Sendable: the handle is set before `start` returns and read by `join` alone.
+// Sendable: the handle is set before `start` returns, and only read after that.
 package final class WorkerThread: @unchecked Sendable {
     private var handle = pthread_t()
-    /// Whether it runs only where nobody else would; nil where that is not to be changed.
-    private let isIdle = Mutex<Bool?>(nil)
+    /// Whether it may be called forward, and go back.
+    private let stepsBack: Bool
+    /// Whether it runs only where nobody else would. Of no meaning unless it steps back.
+    private let isIdle = Mutex(true)
+    /// The same, to be seen without the lock.
+    private let seemsIdle = Atomic<Bool>(true)
+
+    private init(stepsBack: Bool) { self.stepsBack = stepsBack }
 
     private final class Body {
         let run: @Sendable () -> Void
@@ -31,8 +37,8 @@ package final class WorkerThread: @unchecked Sendable {
     private static let batchPolicy: Int32 = 3
     private static let idlePolicy: Int32 = 5
 
-    /// Sets the calling thread's priority. To lower it is allowed to everybody.
-    private static func step(back priority: Priority) {
+    /// Sets the calling thread's priority, but for the stepping back. To lower it is allowed to everybody.
+    private static func setOwn(_ priority: Priority) {
         // 0 is the calling thread.
         var parameters = sched_param()
         switch priority {
@@ -42,10 +48,9 @@ package final class WorkerThread: @unchecked Sendable {
             setpriority(Int32(PRIO_PROCESS.rawValue), 0, Int32(nice))
         case .idle: sched_setscheduler(0, idlePolicy, &parameters)
         case .steppingBack(let nice, let otherwise):
-            guard mayCeaseToBeIdle else { return step(back: otherwise) }
-            // It counts once the policy is the common one. Where it is refused the value stays, and with it the way back.
+            guard mayCeaseToBeIdle else { return setOwn(otherwise) }
+            // It counts while the policy is the common one. Where it is refused the value stays, and with it the way back.
             if nice != 0 { setpriority(Int32(PRIO_PROCESS.rawValue), 0, Int32(nice)) }
-            step(back: .idle)
         }
     }
 
@@ -53,12 +58,14 @@ package final class WorkerThread: @unchecked Sendable {
     package static func start(
         _ name: String, priority: Priority = .normal, _ run: @escaping @Sendable () -> Void
     ) throws(LedgerError) -> WorkerThread {
-        let thread = WorkerThread()
-        if case .steppingBack = priority, mayCeaseToBeIdle { thread.isIdle.withLock { $0 = true } }
+        let stepsBack = if case .steppingBack = priority { mayCeaseToBeIdle } else { false }
+        let thread = WorkerThread(stepsBack: stepsBack)
         let body = Unmanaged.passRetained(
             Body {
                 setName(name)
-                step(back: priority)
+                setOwn(priority)
+                // Unless it was called forward before it was there.
+                if stepsBack { thread.isIdle.withLock { if $0 { thread.become(idle: becomeIdle(), &$0) } } }
                 run()
             })
         let code = pthread_create(
@@ -86,20 +93,49 @@ package final class WorkerThread: @unchecked Sendable {
     /// Waits for its end. Once.
     package func join() { pthread_join(handle, nil) }
 
-    /// Has the thread run as others do from now on. For one that steps back, from any thread, until `join()`.
-    package func comeForward() { setIdle(false) { false } }
-
-    /// Has the thread run only where nobody else would, unless somebody is in a hurry: who is says so before calling
-    /// `comeForward()`, so that it is seen here or called after.
-    package func stepBack(unless isHurried: () -> Bool) { setIdle(true, unless: isHurried) }
-
-    private func setIdle(_ wanted: Bool, unless isHurried: () -> Bool) {
-        isIdle.withLock { isIdle in
-            guard let before = isIdle, before != wanted, !isHurried() else { return }
-            var parameters = sched_param()
-            pthread_setschedparam(handle, wanted ? Self.idlePolicy : SCHED_OTHER, &parameters)
-            isIdle = wanted
+    /// Has the thread run as others do from now on, or as its priority says it runs forward. From any thread, until `join()`; without
+    /// effect on one that does not step back.
+    package func comeForward() {
+        guard stepsBack else { return }
+        // A thread that goes back holds the lock when it does, and would then get no processor to let go of it.
+        while isIdle.withLockIfAvailable({ bringForward(&$0) }) == nil {
+            _ = ceaseToBeIdle()
+            sched_yield()
         }
+    }
+
+    private func bringForward(_ isIdle: inout Bool) {
+        if isIdle { become(idle: !ceaseToBeIdle(), &isIdle) }
+    }
+
+    /// - Returns: whether it runs as others do now: not where it has ended.
+    private func ceaseToBeIdle() -> Bool {
+        var parameters = sched_param()
+        return pthread_setschedparam(handle, SCHED_OTHER, &parameters) == 0
+    }
+
+    /// Has the calling thread, which is this one, run only where nobody else would, unless somebody is in a hurry: who is says so
+    /// before calling `comeForward()`, so that it is seen here or called after.
+    package func stepBack(unless isHurried: () -> Bool) {
+        guard stepsBack else { return }
+        isIdle.withLock { isIdle in
+            guard !isIdle, !isHurried() else { return }
+            become(idle: Self.becomeIdle(), &isIdle)
+        }
+    }
+
+    /// Whether it runs at least as others do. It may just have changed.
+    package var isForward: Bool { !stepsBack || !seemsIdle.load(ordering: .acquiring) }
+
+    private func become(idle: Bool, _ isIdle: inout Bool) {
+        isIdle = idle
+        seemsIdle.store(idle, ordering: .releasing)
+    }
+
+    /// - Returns: whether the calling thread is idle now.
+    private static func becomeIdle() -> Bool {
+        var parameters = sched_param()
+        return sched_setscheduler(0, idlePolicy, &parameters) == 0
     }
 
     /// Whether a thread that has become idle may become one like others again: root may, and whoever has RLIMIT_NICE at 20 or more.

@@ -19,9 +19,13 @@ final class EventBatches: Sendable {
     /// A batch that is there, or is being made by whoever holds its lock.
     private final class Slot: Sendable {
         let start: UInt64
+        let maker: Follower
         let batch = Mutex<EventBatch?>(nil)
 
-        init(start: UInt64) { self.start = start }
+        init(start: UInt64, maker: Follower) {
+            self.start = start
+            self.maker = maker
+        }
     }
 
     private struct Entry {
@@ -38,6 +42,10 @@ final class EventBatches: Sendable {
         let answers = Atomic<Bool>(false)
         /// False while it sleeps, is paused, or has ended: nobody waits for it.
         let isMoving = Atomic<Bool>(false)
+        /// Its thread, from its start until it is joined.
+        let thread = Mutex<WorkerThread?>(nil)
+
+        func comeForward() { thread.withLock { $0 }?.comeForward() }
     }
 
     private let followers = Mutex<[Follower]>([])
@@ -75,27 +83,38 @@ final class EventBatches: Sendable {
         }
     }
 
+    /// Has a worker run as others do, and those that are on their way with it: it waits for what one of them reads.
+    func callForward(_ follower: Follower) {
+        follower.comeForward()
+        for other in followers.withLock({ $0 }) where other !== follower && other.isMoving.load(ordering: .relaxed) {
+            other.comeForward()
+        }
+    }
+
     // MARK: Reading
 
     /// A batch to go on with at `position`, which may begin before it; nil where the log ends there.
     ///
-    /// - Parameter decoder: the calling thread's, for a batch that has to be made.
+    /// - Parameters:
+    ///   - decoder: the calling thread's, for a batch that has to be made.
+    ///   - follower: whose thread that is.
     /// - Throws: what the source throws.
-    func batch(at position: UInt64, with decoder: EventDecoder) throws -> EventBatch? {
+    func batch(at position: UInt64, with decoder: EventDecoder, for follower: Follower) throws -> EventBatch? {
         // 1. There already, or begun by somebody; else begun here.
         let (found, slot) = entries.withLock { entries -> (EventBatch?, Slot) in
             let index = entries.lastIndex {
                 $0.batch.map { $0.continues(at: position) } ?? ($0.slot.start == position)
             }
             if let index { return (entries[index].batch, entries[index].slot) }
-            let slot = Slot(start: position)
+            let slot = Slot(start: position, maker: follower)
             if entries.count >= ProjectionLimits.batchesKept { entries.removeFirst() }
             entries.append(Entry(slot: slot))
             return (nil, slot)
         }
         if let found { return found }
 
-        // 2. Who comes first makes it, and the others wait for the lock.
+        // 2. Who comes first makes it, and the others wait for the lock. Who has come forward does not wait for one that has not.
+        if slot.maker !== follower, follower.thread.withLock({ $0 })?.isForward ?? false { slot.maker.comeForward() }
         let batch: EventBatch?
         do {
             batch = try slot.batch.withLock { batch in

@@ -110,6 +110,7 @@ final class ModelBuild: Sendable {
     struct Batch {
         var source: any EventSource
         var batches: EventBatches
+        var follower: EventBatches.Follower
         var scratch: ProjectionScratch
         var eventsMax: Int
         var nanosecondsMax: UInt64
@@ -165,7 +166,9 @@ final class ModelBuild: Sendable {
         let limit = start + UInt64(eventsMax)
         var next = start
         var bytes = 0
-        while next < limit, let events = try batch.batches.batch(at: next, with: batch.scratch.decoder) {
+        while next < limit,
+            let events = try batch.batches.batch(at: next, with: batch.scratch.decoder, for: batch.follower)
+        {
             let range = next..<min(events.end, limit)
             try events.withEvents(in: range) { try projection.apply($0, with: batch.scratch, in: &transaction) }
             next = range.upperBound

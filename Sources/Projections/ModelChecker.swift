@@ -121,7 +121,8 @@ private func freshBuild(
     let build = try ModelBuild(type, number: 1, in: temporary, source: prefix, configuration: configuration)
     let batch = ModelBuild.Batch(
         source: prefix, batches: EventBatches(source: prefix, eventsMax: ProjectionLimits.commitEventsMax),
-        scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax, nanosecondsMax: .max / 2,
+        follower: EventBatches.Follower(), scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
+        nanosecondsMax: .max / 2,
         wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
     while build.progress.load(ordering: .relaxed) < end {
         guard try build.follow(batch) > 0 else {

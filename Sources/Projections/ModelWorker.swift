@@ -59,22 +59,22 @@ final class ModelWorker: Sendable {
     private let configuration: ProjectionConfiguration
     private let hooks: Hooks
     private let doorbell = Doorbell()
-    private let thread = Mutex<WorkerThread?>(nil)
     private let isStopping = Atomic<Bool>(false)
     /// The log's end at which it is worth ringing; `.max` while the worker is awake.
     let wakesAt = Atomic<UInt64>(.max)
     private let state = Mutex(Condition.following)
     private let follower = EventBatches.Follower()
-    private let patience = Patience()
+    private let patience: Patience
 
     init(
-        build: ModelBuild, target: Position, source: any EventSource, batches: EventBatches,
+        build: ModelBuild, target: Position, source: any EventSource, batches: EventBatches, patience: Patience,
         configuration: ProjectionConfiguration, hooks: Hooks
     ) {
         self.build = build
         self.target = target
         self.source = source
         self.batches = batches
+        self.patience = patience
         self.configuration = configuration
         self.hooks = hooks
         startedFrom = build.progress.load(ordering: .relaxed)
@@ -85,19 +85,20 @@ final class ModelWorker: Sendable {
     func start() throws(ProjectionError) {
         do throws(LedgerError) {
             let started = try WorkerThread.start(build.name.model, priority: configuration.priority) { self.run() }
-            thread.withLock { $0 = started }
+            follower.thread.withLock { $0 = started }
         } catch { throw ProjectionError(.io, error.description, model: build.name.model) }
     }
 
     /// Has it end after the transaction that is open.
     func stop() {
         isStopping.store(true, ordering: .releasing)
-        hurry()
+        batches.callForward(follower)
+        doorbell.ring()
     }
 
     /// Waits for its end. Not on its own thread.
     func join() {
-        let ended = thread.withLock { thread in
+        let ended = follower.thread.withLock { thread in
             defer { thread = nil }
             return thread
         }
@@ -106,23 +107,23 @@ final class ModelWorker: Sendable {
 
     func ring() { doorbell.ring() }
 
-    /// Has it run as others do where it has been behind for too long. What does not answer yet keeps nobody waiting.
+    /// Has it run as others do where it has been behind for too long. A build that answers nobody may be as late as it will.
     func comeForwardIfOverdue(end: UInt64, now: UInt64) {
         guard build.isWhole.load(ordering: .relaxed) else { return }
-        if patience.isOver(progress: build.progress.load(ordering: .relaxed), end: end, now: now) { comeForward() }
+        if patience.isOver(progress: build.progress.load(ordering: .relaxed), end: end, now: now) {
+            batches.callForward(follower)
+        }
     }
 
-    /// Somebody waits for it.
+    /// Somebody waits for it. Nobody can for long for a build that does not answer yet: it goes on as before.
     func hurry() {
-        comeForward()
+        if build.isWhole.load(ordering: .relaxed) { batches.callForward(follower) }
         doorbell.ring()
     }
 
-    private func comeForward() { thread.withLock { $0?.comeForward() } }
-
     private func stepBack() {
-        thread.withLock { thread in
-            thread?.stepBack { isStopping.load(ordering: .acquiring) || hooks.isWanted(source.end.rawValue) }
+        follower.thread.withLock { $0 }?.stepBack {
+            isStopping.load(ordering: .acquiring) || hooks.isWanted(source.end.rawValue)
         }
     }
 
@@ -158,8 +159,9 @@ final class ModelWorker: Sendable {
                 continue
             }
 
-            // The appender looks too, but not while nobody appends.
+            // Others look too, but not while nobody appends, or before this worker was the one that answers.
             comeForwardIfOverdue(end: end, now: now)
+            if build.isWhole.load(ordering: .relaxed), hooks.isWanted(end) { batches.callForward(follower) }
 
             // 2. Not far ahead of the others, so that events are read once for all.
             follower.position.store(progress, ordering: .relaxed)
@@ -171,7 +173,8 @@ final class ModelWorker: Sendable {
             do throws(ModelBuild.FollowError) {
                 _ = try build.follow(
                     ModelBuild.Batch(
-                        source: source, batches: batches, scratch: scratch, eventsMax: Int(batchEvents),
+                        source: source, batches: batches, follower: follower, scratch: scratch,
+                        eventsMax: Int(batchEvents),
                         nanosecondsMax: interval, wholeAt: target.rawValue, faults: configuration.faults,
                         isWanted: hooks.isWanted,
                         committing: hooks.committing))
@@ -208,6 +211,7 @@ final class ModelWorker: Sendable {
         switch error {
         case .pause(let reason):
             state.withLock { $0 = .paused(reason) }
+            stepBack()
             // Rings for new events say nothing about the disk.
             let end = MonotonicClock.nanoseconds() + ProjectionLimits.pauseNanoseconds
             while !isStopping.load(ordering: .acquiring), MonotonicClock.nanoseconds() < end {

@@ -55,6 +55,8 @@ package struct ProjectionConfiguration: Sendable {
     /// On a machine that other programs keep busy a model stands still then, until somebody waits for it or it is overdue; where it
     /// may not be called forward, for longer.
     package var priority = ProjectionLimits.steppingBack
+    /// How long it is behind before it is called forward. Another only in tests.
+    var patience = Patience.Bounds()
     package var mayUseTmpfs = false
     /// Another boot id than the system's, for tests of the STATE rule.
     package var bootID: String?

@@ -35,6 +35,12 @@ final class ReadModel: Sendable {
         var hasMendedItself = false
         var isStopping = false
 
+        /// Whether what broke is being replaced, or will be in a moment.
+        var isMending: Bool {
+            if case .none = rebuild { return !hasMendedItself && !isStopping }
+            return true
+        }
+
         /// What answers reflect: nothing, while there is no build that answers.
         var answeredPosition: UInt64 {
             if case .broken = active.condition { return 0 }
@@ -68,6 +74,8 @@ final class ReadModel: Sendable {
     private let publishing = Mutex(())
     /// The log's end at which the first of the sleeping workers is worth ringing.
     private let wakesAt = Atomic<UInt64>(.max)
+    /// The model's, whichever build answers.
+    private let patience: Patience
     /// When the appender looks again whether the model is overdue.
     private let looksAt = Atomic<UInt64>(0)
     /// The lowest position that somebody waits for.
@@ -84,6 +92,7 @@ final class ReadModel: Sendable {
         self.batches = batches
         self.configuration = configuration
         self.actives = actives
+        patience = Patience(configuration.patience)
         let known = actives[type.name]
         let number = known.map { $0.version == type.version ? $0.number : $0.number + 1 } ?? 1
         let build = try ModelBuild(type, number: number, in: directory, source: source, configuration: configuration)
@@ -96,7 +105,8 @@ final class ReadModel: Sendable {
 
     private func makeWorker(_ build: ModelBuild) -> ModelWorker {
         ModelWorker(
-            build: build, target: source.end, source: source, batches: batches, configuration: configuration,
+            build: build, target: source.end, source: source, batches: batches, patience: patience,
+            configuration: configuration,
             hooks: ModelWorker.Hooks(
                 sleepChanged: { [weak self] in
                     if let self { self.with { self.setWakesAt($0) } }
@@ -130,13 +140,19 @@ final class ReadModel: Sendable {
         tellRebuildWaiters(.failure(stopping))
     }
 
+    /// Has the threads end, and says nothing of when.
+    func beginStop() {
+        endWaits()
+        for worker in workers { worker.stop() }
+    }
+
     /// Ends the threads. Then, when no snapshot is open any more, `close()`.
     func stop() {
-        endWaits()
-        let workers = with { [$0.active, $0.rebuild.worker].compactMap { $0 } }
-        for worker in workers { worker.stop() }
+        beginStop()
         for worker in workers { worker.join() }
     }
+
+    private var workers: [ModelWorker] { with { [$0.active, $0.rebuild.worker].compactMap { $0 } } }
 
     /// Closes cleanly, so that the next start believes the build. One that failed is left to the STATE rule.
     func close() {
@@ -150,12 +166,13 @@ final class ReadModel: Sendable {
         rebuild?.build.cache.environment.close()
     }
 
-    /// The log has grown. Called by the appender after each commit, so it only looks, and seldom takes a lock: one that a worker
+    /// The log has grown. Called by the appender after each commit, so it only looks, and seldom waits for a lock: one that a worker
     /// of low priority may hold.
     func notice(end: UInt64, now: UInt64) {
         if now >= looksAt.load(ordering: .relaxed) {
             looksAt.store(now + ProjectionLimits.overdueLookNanoseconds, ordering: .relaxed)
-            with { $0.active }.comeForwardIfOverdue(end: end, now: now)
+            let active = state.withLockIfAvailable { $0?.active } ?? nil
+            active?.comeForwardIfOverdue(end: end, now: now)
         }
         guard end >= wakesAt.load(ordering: .sequentiallyConsistent) else { return }
         with { state in
@@ -349,7 +366,7 @@ final class ReadModel: Sendable {
     // MARK: Status
 
     var status: ProjectionStatus {
-        let (active, rebuild) = with { ($0.active, $0.rebuild.worker) }
+        let (active, rebuild, isMending) = with { ($0.active, $0.rebuild.worker, $0.isMending) }
         let progress = active.build.progress.load(ordering: .acquiring)
         let end = source.end.rawValue
         let state: ProjectionStatus.State =
@@ -357,7 +374,7 @@ final class ReadModel: Sendable {
             case .following: active.build.isWhole.load(ordering: .acquiring) ? .live : .rebuilding
             case .paused: .paused
             case .stopped: .stopped
-            case .broken: rebuild == nil ? .stopped : .rebuilding
+            case .broken: isMending ? .rebuilding : .stopped
             }
         return ProjectionStatus(
             name: type.name, version: type.version, build: active.build.name.number, fingerprint: type.fingerprint,

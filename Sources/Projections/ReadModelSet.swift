@@ -76,6 +76,8 @@ package final class ReadModelSet: Sendable {
     /// Ends the threads.
     package func stop() {
         source.removeOnAppend(listener)
+        // All are told before one is waited for, which may wait for what another reads.
+        for model in models { model.beginStop() }
         for model in models { model.stop() }
     }
 

@@ -50,11 +50,13 @@ import Testing
                     let sourceAndID = UnsafeRawBufferPointer(rebasing: text[300..<300 + sourceCount + idCount])
                     let source = UnsafeRawBufferPointer(rebasing: sourceAndID[..<sourceCount])
                     let id = UnsafeRawBufferPointer(rebasing: sourceAndID[sourceCount...])
+                    let stream = StreamKey(kind: UInt8(count % 4), subject: subject, withInstructions: false)
+                    #expect(StreamKey(kind: UInt8(count % 4), subject: subject) == stream)
                     for withInstructions in LeafHash.hasInstructions ? [true, false] : [false] {
                         let keys = EventKeys(
                             kind: UInt8(count % 4), subject: subject, sourceCount: sourceCount,
                             sourceAndID: sourceAndID, withInstructions: withInstructions)
-                        #expect(keys.stream == StreamKey(kind: UInt8(count % 4), subject: subject))
+                        #expect(keys.stream == stream)
                         #expect(keys.name == NameHash(source: source, eventID: id))
                     }
                 }

@@ -24,41 +24,107 @@ import Testing
         #expect([sched_getscheduler(0), getpriority(Int32(PRIO_PROCESS.rawValue), 0)] == before)
     }
 
+    /// A thread that steps back, and does and tells what it is asked.
+    private final class Asked: Sendable {
+        enum Order: Int32 { case tell, stepBack, stepBackHurried, end }
+
+        private let order = Atomic<Int32>(0)
+        private let asked = Doorbell()
+        private let answered = Doorbell()
+        private let policy = Atomic<Int32>(-1)
+        private let nice = Atomic<Int32>(-1)
+        private let thread = Mutex<WorkerThread?>(nil)
+
+        init(forward: Int, otherwise: WorkerThread.Priority) throws {
+            let started = try WorkerThread.start(
+                "priority", priority: .steppingBack(forward: forward, otherwise: otherwise)
+            ) { [unowned self] in run() }
+            thread.withLock { $0 = started }
+        }
+
+        private func run() {
+            while true {
+                asked.wait()
+                switch Order(rawValue: order.load(ordering: .acquiring)) {
+                case .stepBack: thread.withLock { $0 }?.stepBack { false }
+                case .stepBackHurried: thread.withLock { $0 }?.stepBack { true }
+                case .end: return
+                default: break
+                }
+                policy.store(sched_getscheduler(0), ordering: .releasing)
+                nice.store(getpriority(Int32(PRIO_PROCESS.rawValue), 0), ordering: .releasing)
+                answered.ring()
+            }
+        }
+
+        /// The policy, and the nice value, that it has then.
+        @discardableResult
+        func ask(_ order: Order) -> (policy: Int32, nice: Int32) {
+            self.order.store(order.rawValue, ordering: .releasing)
+            asked.ring()
+            answered.wait()
+            return (policy.load(ordering: .acquiring), nice.load(ordering: .acquiring))
+        }
+
+        func comeForward() { thread.withLock { $0 }?.comeForward() }
+
+        func end() {
+            order.store(Order.end.rawValue, ordering: .releasing)
+            asked.ring()
+            thread.withLock { $0 }?.join()
+        }
+    }
+
+    // SCHED_IDLE and the common policy; where it may not cease to be idle SCHED_BATCH throughout.
+    private let back: Int32 = WorkerThread.mayCeaseToBeIdle ? 5 : 3
+    private let forward: Int32 = WorkerThread.mayCeaseToBeIdle ? SCHED_OTHER : 3
+
     @Test func `a thread that steps back comes forward when it is called, and goes back unless somebody is in a hurry`()
         throws
     {
-        let order = Doorbell()
-        let answer = Doorbell()
-        let policy = Atomic<Int32>(-1)
-        let isOver = Atomic<Bool>(false)
-        let thread = try WorkerThread.start("priority", priority: .steppingBack(otherwise: .nice(7))) {
-            while !isOver.load(ordering: .acquiring) {
-                order.wait()
-                policy.store(sched_getscheduler(0), ordering: .releasing)
-                answer.ring()
-            }
-        }
-        func seen() -> Int32 {
-            order.ring()
-            answer.wait()
-            return policy.load(ordering: .acquiring)
-        }
-        let may = WorkerThread.mayCeaseToBeIdle
-        // SCHED_IDLE and back; where that is not allowed SCHED_BATCH throughout.
-        let (back, forward): (Int32, Int32) = may ? (5, SCHED_OTHER) : (3, 3)
-        #expect(seen() == back)
+        let thread = try Asked(forward: 0, otherwise: .nice(7))
+        #expect(thread.ask(.tell).policy == back)
         for _ in 0..<3 {
             thread.comeForward()
-            #expect(seen() == forward)
+            #expect(thread.ask(.tell).policy == forward)
             thread.comeForward()
-            #expect(seen() == forward)
-            thread.stepBack { true }
-            #expect(seen() == forward)
-            thread.stepBack { false }
-            #expect(seen() == back)
+            #expect(thread.ask(.stepBackHurried).policy == forward)
+            #expect(thread.ask(.stepBack).policy == back)
         }
-        isOver.store(true, ordering: .releasing)
-        order.ring()
-        thread.join()
+        thread.end()
+    }
+
+    @Test func `a thread that is called before it is there comes forward`() throws {
+        for _ in 0..<300 {
+            let thread = try Asked(forward: 0, otherwise: .nice(7))
+            thread.comeForward()
+            #expect(thread.ask(.tell).policy == forward)
+            thread.end()
+        }
+    }
+
+    /// The lock is nobody's for long, though a thread that goes back holds it when it does.
+    @Test func `calls and steps back at once leave it as the last one says`() throws {
+        let thread = try Asked(forward: 0, otherwise: .nice(7))
+        for _ in 0..<300 {
+            let caller = try WorkerThread.start("caller") { for _ in 0..<20 { thread.comeForward() } }
+            for _ in 0..<20 { thread.ask(.stepBack) }
+            caller.join()
+            thread.comeForward()
+            #expect(thread.ask(.tell).policy == forward)
+            #expect(thread.ask(.stepBack).policy == back)
+        }
+        thread.end()
+    }
+
+    @Test func `forward it has the nice value that it was to have, as far as it may`() throws {
+        let before = getpriority(Int32(PRIO_PROCESS.rawValue), 0)
+        let mayHaveMore = setpriority(Int32(PRIO_PROCESS.rawValue), 0, before - 3) == 0
+        if mayHaveMore { setpriority(Int32(PRIO_PROCESS.rawValue), 0, before) }
+        let thread = try Asked(forward: Int(before) - 3, otherwise: .nice(7))
+        thread.comeForward()
+        let nice = thread.ask(.tell).nice
+        #expect(nice == (!WorkerThread.mayCeaseToBeIdle ? 7 : mayHaveMore ? before - 3 : before))
+        thread.end()
     }
 }

@@ -9,6 +9,9 @@ import Testing
 
 /// What the workers share: events that are read once and handed out lead by lead.
 @Suite(.timeLimit(.minutes(10))) struct EventBatchesTests {
+    /// Who reads, where that makes no difference.
+    private let follower = EventBatches.Follower()
+
     // MARK: Order and completeness
 
     /// Against the log itself, read record by record: nothing is left out, nothing is twice, and each lead's events are together
@@ -70,7 +73,8 @@ import Testing
         var positions = [UInt64](repeating: 0, count: 4)
         while positions.contains(where: { $0 < 800 }) {
             for worker in 0..<4 where positions[worker] < 800 {
-                let batch = try #require(try batches.batch(at: positions[worker], with: decoders[worker]))
+                let batch = try #require(
+                    try batches.batch(at: positions[worker], with: decoders[worker], for: follower))
                 #expect(batch.start <= positions[worker] && batch.end <= 800)
                 // The last one takes its batches in two steps.
                 positions[worker] = worker == 3 ? min(batch.end, positions[worker] + 60) : batch.end
@@ -78,11 +82,11 @@ import Testing
         }
         #expect(source.eventsRead == 800)
         // One that comes later reads for itself, since the first batches have made way; who waits at the end gets none.
-        #expect(try batches.batch(at: 0, with: decoders[0])?.start == 0)
+        #expect(try batches.batch(at: 0, with: decoders[0], for: follower)?.start == 0)
         #expect(source.eventsRead == 900)
-        #expect(try batches.batch(at: 800, with: decoders[0]) == nil)
+        #expect(try batches.batch(at: 800, with: decoders[0], for: follower) == nil)
         try log.append(events.next(1))
-        #expect(try batches.batch(at: 800, with: decoders[0])?.end == 801)
+        #expect(try batches.batch(at: 800, with: decoders[0], for: follower)?.end == 801)
     }
 
     @Test func `no more batches are kept than the limit says`() throws {
@@ -94,7 +98,7 @@ import Testing
         let decoder = EventDecoder()
         weak var first: EventBatch?
         for position in stride(from: UInt64(0), to: UInt64(ProjectionLimits.batchesKept + 1) * 10, by: 10) {
-            let batch = try #require(try batches.batch(at: position, with: decoder))
+            let batch = try #require(try batches.batch(at: position, with: decoder, for: follower))
             if position == 0 { first = batch }
         }
         #expect(first == nil)
@@ -119,7 +123,7 @@ import Testing
                         turn.store(step + 1, ordering: .releasing)
                     }
                     while turn.load(ordering: .acquiring) <= step { sched_yield() }
-                    let batch = try? batches.batch(at: step * 100, with: decoder)
+                    let batch = try? batches.batch(at: step * 100, with: decoder, for: follower)
                     if batch?.end != (step + 1) * 100 { wrong.add(1, ordering: .relaxed) }
                 }
             }
@@ -210,9 +214,9 @@ import Testing
         let source = CountingSource(log.log)
         let batches = EventBatches(source: source, eventsMax: 10)
         source.fails.store(true, ordering: .relaxed)
-        #expect(throws: LedgerError.self) { try batches.batch(at: 0, with: EventDecoder()) }
+        #expect(throws: LedgerError.self) { try batches.batch(at: 0, with: EventDecoder(), for: follower) }
         source.fails.store(false, ordering: .relaxed)
-        #expect(try batches.batch(at: 0, with: EventDecoder())?.end == 1)
+        #expect(try batches.batch(at: 0, with: EventDecoder(), for: follower)?.end == 1)
     }
 
     // MARK: Members

@@ -41,41 +41,73 @@ import Testing
         }
     }
 
-    /// The policies under which a model's transactions are committed, as the kernel says them on its thread.
-    @Test func `a model steps back, and comes forward while somebody waits for it`() throws {
+    private final class Seen: Sendable {
         let policies = Mutex<[Int32]>([])
-        var configuration = ProjectionConfiguration.test
-        configuration.priority = .steppingBack(otherwise: .normal)
-        configuration.commitInterval = .seconds(3_600)
-        configuration.commitEvents = 10
-        configuration.faults = ProjectionFaults { point, model in
-            if point == .commit, model == "leads" { policies.withLock { $0.append(sched_getscheduler(0)) } }
-            return nil
+    }
+
+    /// A log that models follow, and the policies under which the transactions of `leads` are committed, as the kernel says them on
+    /// its thread.
+    private final class Watched {
+        private let seen: Seen
+        private let log: LeadLog
+        private let models: Models
+        private var events = RandomEvents(seed: 7, leads: 20)
+
+        init(_ patience: Patience.Bounds) throws {
+            let seen = Seen()
+            var configuration = ProjectionConfiguration.test
+            configuration.priority = .steppingBack(otherwise: .normal)
+            configuration.patience = patience
+            configuration.commitInterval = .seconds(3_600)
+            configuration.commitEvents = 10
+            configuration.faults = ProjectionFaults { point, model in
+                if point == .commit, model == "leads" { seen.policies.withLock { $0.append(sched_getscheduler(0)) } }
+                return nil
+            }
+            self.seen = seen
+            log = try LeadLog()
+            models = try Models(of: log, configuration)
         }
-        let log = try LeadLog()
-        let models = try Models(of: log, configuration)
-        defer { models.close() }
-        var events = RandomEvents(seed: 7, leads: 20)
-        let (idle, other): (Int32, Int32) =
-            WorkerThread.mayCeaseToBeIdle ? (5, SCHED_OTHER) : (SCHED_OTHER, SCHED_OTHER)
-        /// Appends a full batch, which nobody waits for, and tells under which policy it was taken in.
+
+        /// Appends a full batch, which nobody waits for.
         func takeInBatch() throws -> [Int32] {
-            policies.withLock { $0 = [] }
+            seen.policies.withLock { $0 = [] }
             try log.append(events.next(10))
             while models.set.status.contains(where: { $0.name == "leads" && $0.position != log.log.end }) {
                 usleep(1_000)
             }
-            return policies.withLock { $0 }
+            return seen.policies.withLock { $0 }
         }
-        #expect(try takeInBatch() == [idle])
-        // Too little for a batch: nothing but the wait brings it in.
-        policies.withLock { $0 = [] }
-        try log.append(events.next(4))
-        try models.wait(for: log.log.end)
-        #expect(policies.withLock { $0 } == [other])
+
+        /// Appends too little for a batch: nothing but the wait brings it in.
+        func takeInByWaiting() throws -> [Int32] {
+            seen.policies.withLock { $0 = [] }
+            try log.append(events.next(4))
+            try models.wait(for: log.log.end)
+            return seen.policies.withLock { $0 }
+        }
+    }
+
+    private let idle: Int32 = WorkerThread.mayCeaseToBeIdle ? 5 : SCHED_OTHER
+    private let other = SCHED_OTHER
+
+    @Test func `a model steps back, and comes forward while somebody waits for it`() throws {
+        let watched = try Watched(.endless)
+        #expect(try watched.takeInBatch() == [idle])
+        #expect(try watched.takeInByWaiting() == [other])
         // It goes back when it next sleeps, which may be after it was given more.
         var batches = 1
-        while try takeInBatch() != [idle] {
+        while try watched.takeInBatch() != [idle] {
+            batches += 1
+            try #require(batches < 1_000)
+        }
+    }
+
+    @Test func `a model that is overdue comes forward though nobody waits for it`() throws {
+        let watched = try Watched(.none)
+        // The first look finds out since when it waits.
+        var batches = 1
+        while try watched.takeInBatch() != [other] {
             batches += 1
             try #require(batches < 1_000)
         }

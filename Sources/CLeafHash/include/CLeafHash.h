@@ -13,14 +13,10 @@
 /// Whether this processor has the instructions. Where it has not, nothing else here may be called.
 int clh_available(void);
 
-/// Writes the 32 bytes of the leaf hash of a record.
-void clh_leaf(const void *record, size_t bytes, void *hash);
+/// Writes the 32 bytes of SHA-256(byte || text): the leaf hash of a record where the byte is 0.
+void clh_one(uint8_t firstByte, const void *text, size_t bytes, void *hash);
 
-/// The same for two records.
-void clh_leaf_pair(const void *first, size_t firstBytes, const void *second, size_t secondBytes, void *firstHash,
-                   void *secondHash);
-
-/// The same for any byte before each text: SHA-256(byte || text).
+/// The same for two texts.
 void clh_pair(uint8_t firstByte, const void *first, size_t firstBytes, uint8_t secondByte, const void *second,
               size_t secondBytes, void *firstHash, void *secondHash);
 
