@@ -2,9 +2,11 @@ import Glibc
 import Synchronization
 
 /// A thread of our own, for work that blocks: it has no place on the cooperative pool.
-// Sendable: the handle is set before `start` returns, and only read after that.
+// Sendable: the handle is set before `start` returns, and read by `join` alone.
 package final class WorkerThread: @unchecked Sendable {
     private var handle = pthread_t()
+    /// The kernel's id of it; 0 before it runs, -1 when it has ended. Unlike the handle it may be used at any time.
+    private let kernelID = Atomic<Int32>(0)
     /// Whether it may be called forward, and go back.
     private let stepsBack: Bool
     /// Whether it runs only where nobody else would. Of no meaning unless it steps back.
@@ -64,8 +66,10 @@ package final class WorkerThread: @unchecked Sendable {
             Body {
                 setName(name)
                 setOwn(priority)
+                thread.kernelID.store(ownKernelID(), ordering: .sequentiallyConsistent)
+                defer { thread.kernelID.store(-1, ordering: .sequentiallyConsistent) }
                 // Unless it was called forward before it was there.
-                if stepsBack { thread.isIdle.withLock { if $0 { thread.become(idle: becomeIdle(), &$0) } } }
+                if thread.mayStepBack { thread.isIdle.withLock { if $0 { thread.become(idle: becomeIdle(), &$0) } } }
                 run()
             })
         let code = pthread_create(
@@ -90,11 +94,21 @@ package final class WorkerThread: @unchecked Sendable {
         close(descriptor)
     }
 
+    /// The kernel's id of the calling thread, which is the last name in `PID/task/TID`; Glibc's call for it is not visible from Swift
+    /// either. -1, as of one that has ended, where `/proc` does not say.
+    private static func ownKernelID() -> Int32 {
+        var link = [CChar](repeating: 0, count: 64)
+        let count = readlink("/proc/thread-self", &link, link.count)
+        guard count > 0 else { return -1 }
+        let name = String(decoding: link[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return name.split(separator: "/").last.flatMap { Int32($0) } ?? -1
+    }
+
     /// Waits for its end. Once.
     package func join() { pthread_join(handle, nil) }
 
-    /// Has the thread run as others do from now on, or as its priority says it runs forward. From any thread, until `join()`; without
-    /// effect on one that does not step back.
+    /// Has the thread run as others do from now on, or as its priority says it runs forward. From any thread, at any time; without
+    /// effect on one that does not step back, or has ended.
     package func comeForward() {
         guard stepsBack else { return }
         // A thread that goes back holds the lock when it does, and would then get no processor to let go of it.
@@ -108,16 +122,18 @@ package final class WorkerThread: @unchecked Sendable {
         if isIdle { become(idle: !ceaseToBeIdle(), &isIdle) }
     }
 
-    /// - Returns: whether it runs as others do now: not where it has ended.
+    /// - Returns: whether it runs as others do now, or will from its beginning on.
     private func ceaseToBeIdle() -> Bool {
+        let id = kernelID.load(ordering: .sequentiallyConsistent)
+        guard id > 0 else { return id == 0 }
         var parameters = sched_param()
-        return pthread_setschedparam(handle, SCHED_OTHER, &parameters) == 0
+        return sched_setscheduler(id, SCHED_OTHER, &parameters) == 0
     }
 
     /// Has the calling thread, which is this one, run only where nobody else would, unless somebody is in a hurry: who is says so
     /// before calling `comeForward()`, so that it is seen here or called after.
     package func stepBack(unless isHurried: () -> Bool) {
-        guard stepsBack else { return }
+        guard mayStepBack else { return }
         isIdle.withLock { isIdle in
             guard !isIdle, !isHurried() else { return }
             become(idle: Self.becomeIdle(), &isIdle)
@@ -126,6 +142,9 @@ package final class WorkerThread: @unchecked Sendable {
 
     /// Whether it runs at least as others do. It may just have changed.
     package var isForward: Bool { !stepsBack || !seemsIdle.load(ordering: .acquiring) }
+
+    /// Not where nobody could call it forward again.
+    private var mayStepBack: Bool { stepsBack && kernelID.load(ordering: .relaxed) > 0 }
 
     private func become(idle: Bool, _ isIdle: inout Bool) {
         isIdle = idle

@@ -19,13 +19,9 @@ final class EventBatches: Sendable {
     /// A batch that is there, or is being made by whoever holds its lock.
     private final class Slot: Sendable {
         let start: UInt64
-        let maker: Follower
         let batch = Mutex<EventBatch?>(nil)
 
-        init(start: UInt64, maker: Follower) {
-            self.start = start
-            self.maker = maker
-        }
+        init(start: UInt64) { self.start = start }
     }
 
     private struct Entry {
@@ -84,9 +80,13 @@ final class EventBatches: Sendable {
     }
 
     /// Has a worker run as others do, and those that are on their way with it: it waits for what one of them reads.
+    ///
+    /// It waits for nobody, since the appender calls: where the others cannot be seen, they are called by the worker itself, before it
+    /// waits for them.
     func callForward(_ follower: Follower) {
         follower.comeForward()
-        for other in followers.withLock({ $0 }) where other !== follower && other.isMoving.load(ordering: .relaxed) {
+        for other in followers.withLockIfAvailable({ $0 }) ?? []
+        where other !== follower && other.isMoving.load(ordering: .relaxed) {
             other.comeForward()
         }
     }
@@ -106,7 +106,7 @@ final class EventBatches: Sendable {
                 $0.batch.map { $0.continues(at: position) } ?? ($0.slot.start == position)
             }
             if let index { return (entries[index].batch, entries[index].slot) }
-            let slot = Slot(start: position, maker: follower)
+            let slot = Slot(start: position)
             if entries.count >= ProjectionLimits.batchesKept { entries.removeFirst() }
             entries.append(Entry(slot: slot))
             return (nil, slot)
@@ -114,7 +114,7 @@ final class EventBatches: Sendable {
         if let found { return found }
 
         // 2. Who comes first makes it, and the others wait for the lock. Who has come forward does not wait for one that has not.
-        if slot.maker !== follower, follower.thread.withLock({ $0 })?.isForward ?? false { slot.maker.comeForward() }
+        if follower.thread.withLock({ $0 })?.isForward ?? false { callForward(follower) }
         let batch: EventBatch?
         do {
             batch = try slot.batch.withLock { batch in

@@ -38,6 +38,8 @@ final class ModelWorker: Sendable {
     struct Hooks: Sendable {
         /// `wakesAt` has changed.
         var sleepChanged: @Sendable () -> Void
+        /// Whether its build is the one that answers, or will when it is whole.
+        var isActive: @Sendable (ModelWorker) -> Bool
         /// Whether somebody waits for the events below this position.
         var isWanted: @Sendable (UInt64) -> Bool
         /// Runs the commit and the publishing of its progress.
@@ -142,6 +144,9 @@ final class ModelWorker: Sendable {
         var waitingSince: UInt64?
         while !isStopping.load(ordering: .acquiring) {
             hooks.afterTurn(self)
+            // A build that does not answer was called with others, if at all.
+            let isWhole = build.isWhole.load(ordering: .relaxed)
+            if !isWhole { stepBack() }
             // 1. Sleep while there is nothing to do, or too little.
             let progress = build.progress.load(ordering: .relaxed)
             let end = source.end.rawValue
@@ -153,19 +158,21 @@ final class ModelWorker: Sendable {
             }
             let since = waitingSince ?? now
             waitingSince = since
-            let isUrgent = !build.isWhole.load(ordering: .relaxed) || hooks.isWanted(end)
+            let isUrgent = !isWhole || hooks.isWanted(end)
             if !isUrgent, end - progress < batchEvents, now < since + interval {
                 sleep(untilEnd: progress + batchEvents, or: since + interval)
                 continue
             }
 
             // Others look too, but not while nobody appends, or before this worker was the one that answers.
-            comeForwardIfOverdue(end: end, now: now)
-            if build.isWhole.load(ordering: .relaxed), hooks.isWanted(end) { batches.callForward(follower) }
+            if hooks.isActive(self) {
+                comeForwardIfOverdue(end: end, now: now)
+                if isWhole, hooks.isWanted(end) { batches.callForward(follower) }
+            }
 
             // 2. Not far ahead of the others, so that events are read once for all.
             follower.position.store(progress, ordering: .relaxed)
-            follower.answers.store(build.isWhole.load(ordering: .relaxed), ordering: .relaxed)
+            follower.answers.store(isWhole, ordering: .relaxed)
             follower.isMoving.store(true, ordering: .relaxed)
             waitForCompany(until: now + ProjectionLimits.companyNanosecondsMax)
 

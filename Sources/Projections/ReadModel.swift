@@ -33,11 +33,13 @@ final class ReadModel: Sendable {
         var rebuildWaiters: [RebuildWaiter] = []
         /// Whether a build that broke was already replaced once without anybody asking.
         var hasMendedItself = false
+        /// Another is about to be begun for that.
+        var beginsRebuild = false
         var isStopping = false
 
         /// Whether what broke is being replaced, or will be in a moment.
         var isMending: Bool {
-            if case .none = rebuild { return !hasMendedItself && !isStopping }
+            if case .none = rebuild { return beginsRebuild || !hasMendedItself && !isStopping }
             return true
         }
 
@@ -112,6 +114,7 @@ final class ReadModel: Sendable {
                     if let self { self.with { self.setWakesAt($0) } }
                 },
                 // The model stays until its workers have ended; weak, since it holds them.
+                isActive: { [weak self] worker in self?.with { $0.active === worker } ?? false },
                 isWanted: { [weak self] in self?.isWanted($0) ?? false },
                 committing: { [weak self] body in try self?.publishing.withLock { _ in try body() } },
                 afterTurn: { [weak self] in self?.turnEnded(of: $0) },
@@ -348,11 +351,13 @@ final class ReadModel: Sendable {
         let mends = with { state in
             guard state.active === worker, !state.hasMendedItself, !state.isStopping else { return false }
             state.hasMendedItself = true
+            state.beginsRebuild = true
             return true
         }
         if mends {
             // What speaks against it now, whoever asks for a rebuild is told.
             _ = try? rebuild()
+            with { $0.beginsRebuild = false }
         } else {
             stopped(worker, because: worker.condition.reason ?? "")
         }

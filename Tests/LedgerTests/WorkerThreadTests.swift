@@ -4,7 +4,7 @@ import Testing
 
 @testable import Ledger
 
-@Suite struct WorkerThreadTests {
+@Suite(.timeLimit(.minutes(10))) struct WorkerThreadTests {
     /// Policy and nice value, as the kernel has them of a thread started so.
     private func seen(_ priority: WorkerThread.Priority) throws -> [Int32] {
         let seen = Mutex<[Int32]>([])

@@ -48,7 +48,7 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
     private var commands = Deque<DeskCommand>()
     private var round = Round()
     /// Pools whose queue may go on.
-    private var poolsToDrain: Set<PoolIndex> = []
+    private var poolsToDrain: Set<PoolNumber> = []
     /// How far down a queue was looked that is too long to be looked through at once.
     private var drainPlaces: [PoolNumber: DueQueue.Entry] = [:]
     private var nextTick: Int64 = 0
@@ -517,23 +517,32 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
                 batch.entries[index].command = command
             }
         }
-        // 2. Queues that hours or caps have opened, and those of pools that are no more.
+        // 2. Queues that hours or caps have opened, and those of pools that are no more. What an earlier rule set called a pool may be
+        // another one's place in this, or nobody's.
+        func toDrain(_ pools: some Sequence<PoolIndex>) {
+            for pool in pools { poolsToDrain.insert(plan.pools[Int(pool.rawValue)].number) }
+        }
+        poolsToDrain = poolsToDrain.filter { plan.pool(numbered: $0) != nil }
         var stranded: ArraySlice<LeadNumber> = []
         if !mustWait(until: nextTick, atMost: Limits.deskTickMicroseconds, clock()) {
             nextTick = clock() + Limits.deskTickMicroseconds
-            poolsToDrain.formUnion(router.poolsWithQueue(plan))
+            toDrain(router.poolsWithQueue(plan))
             stranded = router.strandedLeads(plan)[...]
         }
+        // Pools whose next lead was queued by this unit: it has a position when the unit is stored.
+        var cut: Set<PoolNumber> = []
         while batch.hasRoom, failure == nil {
-            poolsToDrain.formUnion(router.takeFreedPools(plan))
-            if let pool = poolsToDrain.min() {
+            toDrain(router.takeFreedPools(plan))
+            if let pool = poolsToDrain.subtracting(cut).compactMap({ plan.pool(numbered: $0) }).min() {
                 // A drain looks at so many leads and no more: where it gave some out, it is asked again.
                 let number = plan.pools[Int(pool.rawValue)].number
                 let drained = try router.drain(
                     pool, from: &drainPlaces[number], at: now, storedUpTo: batch.first, details: details, store: store)
-                // The next one was queued by this unit: it has a position when the unit is stored.
-                if drained.mustWait { break }
-                if drained.given == 0 { poolsToDrain.remove(pool) }
+                if drained.mustWait {
+                    cut.insert(number)
+                } else if drained.given == 0 {
+                    poolsToDrain.remove(number)
+                }
             } else if let lead = stranded.popFirst() {
                 guard try route(RoutingTrigger(.drain, lead: lead, position: router[lead].heldSince)) else { break }
             } else if let trigger = router.nextTrigger() {
