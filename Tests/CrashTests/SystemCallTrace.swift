@@ -99,9 +99,9 @@ struct SystemCallTrace {
                 faults.append("\(subject): replied before the meta page was written through")
                 continue
             }
-            // Zeros ahead of everything that is used, in pieces of 1 MiB, are no pages.
+            // Zeros ahead of everything that is used, in pieces of 256 KiB (`SpaceAhead.writeBytes`), are no pages.
             let late = writes.first {
-                $0.began > sync.began && $0.returned < meta.began && !$0.tail.contains(", 1048576, ")
+                $0.began > sync.began && $0.returned < meta.began && !$0.tail.contains(", 262144, ")
             }
             if let late {
                 faults.append(
