@@ -56,6 +56,7 @@ package struct WriteCursor: ~Copyable {
         try put(value, key, UInt32(MDB_CURRENT))
     }
 
+    /// Adds the entry, or does what else `placement` says where there is one at that key.
     package mutating func put(
         _ value: UnsafeRawBufferPointer, at key: UnsafeRawBufferPointer, _ placement: Placement = .replace
     ) throws(LMDBError) {

@@ -9,10 +9,9 @@ package final class WorkerThread: @unchecked Sendable {
     private let kernelID = Atomic<Int32>(0)
     /// Whether it may be called forward, and go back.
     private let stepsBack: Bool
-    /// Whether it runs only where nobody else would. Of no meaning unless it steps back.
-    private let isIdle = Mutex(true)
-    /// The same, to be seen without the lock.
-    private let seemsIdle = Atomic<Bool>(true)
+    /// Whether it runs only where nobody else would. Of no meaning unless it steps back; changed with `changing` held.
+    private let isIdle = Atomic<Bool>(true)
+    private let changing = Mutex(())
 
     private init(stepsBack: Bool) { self.stepsBack = stepsBack }
 
@@ -69,7 +68,9 @@ package final class WorkerThread: @unchecked Sendable {
                 thread.kernelID.store(ownKernelID(), ordering: .sequentiallyConsistent)
                 defer { thread.kernelID.store(-1, ordering: .sequentiallyConsistent) }
                 // Unless it was called forward before it was there.
-                if thread.mayStepBack { thread.isIdle.withLock { if $0 { thread.become(idle: becomeIdle(), &$0) } } }
+                if thread.mayStepBack {
+                    thread.changing.withLock { _ in if thread.isIdle.load(ordering: .acquiring) { thread.goBack() } }
+                }
                 run()
             })
         let code = pthread_create(
@@ -112,14 +113,14 @@ package final class WorkerThread: @unchecked Sendable {
     package func comeForward() {
         guard stepsBack else { return }
         // A thread that goes back holds the lock when it does, and would then get no processor to let go of it.
-        while isIdle.withLockIfAvailable({ bringForward(&$0) }) == nil {
+        while changing.withLockIfAvailable({ _ in bringForward() }) == nil {
             _ = ceaseToBeIdle()
             sched_yield()
         }
     }
 
-    private func bringForward(_ isIdle: inout Bool) {
-        if isIdle { become(idle: !ceaseToBeIdle(), &isIdle) }
+    private func bringForward() {
+        if isIdle.load(ordering: .acquiring) { isIdle.store(!ceaseToBeIdle(), ordering: .releasing) }
     }
 
     /// - Returns: whether it runs as others do now, or will from its beginning on.
@@ -134,28 +135,20 @@ package final class WorkerThread: @unchecked Sendable {
     /// before calling `comeForward()`, so that it is seen here or called after.
     package func stepBack(unless isHurried: () -> Bool) {
         guard mayStepBack else { return }
-        isIdle.withLock { isIdle in
-            guard !isIdle, !isHurried() else { return }
-            become(idle: Self.becomeIdle(), &isIdle)
-        }
+        changing.withLock { _ in if !isIdle.load(ordering: .acquiring), !isHurried() { goBack() } }
+    }
+
+    /// On the thread itself.
+    private func goBack() {
+        var parameters = sched_param()
+        isIdle.store(sched_setscheduler(0, Self.idlePolicy, &parameters) == 0, ordering: .releasing)
     }
 
     /// Whether it runs at least as others do. It may just have changed.
-    package var isForward: Bool { !stepsBack || !seemsIdle.load(ordering: .acquiring) }
+    package var isForward: Bool { !stepsBack || !isIdle.load(ordering: .acquiring) }
 
     /// Not where nobody could call it forward again.
     private var mayStepBack: Bool { stepsBack && kernelID.load(ordering: .relaxed) > 0 }
-
-    private func become(idle: Bool, _ isIdle: inout Bool) {
-        isIdle = idle
-        seemsIdle.store(idle, ordering: .releasing)
-    }
-
-    /// - Returns: whether the calling thread is idle now.
-    private static func becomeIdle() -> Bool {
-        var parameters = sched_param()
-        return sched_setscheduler(0, idlePolicy, &parameters) == 0
-    }
 
     /// Whether a thread that has become idle may become one like others again: root may, and whoever has RLIMIT_NICE at 20 or more.
     /// Found out by a thread that tries.

@@ -143,15 +143,14 @@ final class ReadModel: Sendable {
         tellRebuildWaiters(.failure(stopping))
     }
 
-    /// Has the threads end, and says nothing of when.
-    func beginStop() {
+    /// Has the threads end, and does not wait for it: `join()` does.
+    func stop() {
         endWaits()
         for worker in workers { worker.stop() }
     }
 
-    /// Ends the threads. Then, when no snapshot is open any more, `close()`.
-    func stop() {
-        beginStop()
+    /// Waits for the end of the threads. After `stop()`; then, when no snapshot is open any more, `close()`.
+    func join() {
         for worker in workers { worker.join() }
     }
 

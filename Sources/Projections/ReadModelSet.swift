@@ -47,10 +47,8 @@ package final class ReadModelSet: Sendable {
             }
         } catch { throw ProjectionError(error) }
         do throws(ProjectionError) { for model in models { try model.start() } } catch {
-            for model in models {
-                model.stop()
-                model.close()
-            }
+            stop(models)
+            for model in models { model.close() }
             throw error
         }
         return ReadModelSet(models: models, source: source)
@@ -73,12 +71,16 @@ package final class ReadModelSet: Sendable {
         for model in models { model.endWaits() }
     }
 
+    /// All are told before one is waited for, which may wait for what another reads.
+    private static func stop(_ models: [ReadModel]) {
+        for model in models { model.stop() }
+        for model in models { model.join() }
+    }
+
     /// Ends the threads.
     package func stop() {
         source.removeOnAppend(listener)
-        // All are told before one is waited for, which may wait for what another reads.
-        for model in models { model.beginStop() }
-        for model in models { model.stop() }
+        Self.stop(models)
     }
 
     /// Closes cleanly. Every snapshot must have ended.
