@@ -35,6 +35,7 @@ final class Appender: @unchecked Sendable {
     let overlay: Overlay
     let queue: AppendQueue
     private let follower: IndexFollower
+    private let rush: Rush
     private let configuration: LogConfiguration
     private let lifecycle: StreamLifecycle
     private let clock: @Sendable () -> Int64
@@ -74,7 +75,7 @@ final class Appender: @unchecked Sendable {
 
     init(
         log: LogStore, snapshot: consuming IndexSnapshot, overlay: Overlay, queue: AppendQueue, follower: IndexFollower,
-        configuration: LogConfiguration, lastRecordedAt: Int64, lifecycle: @escaping StreamLifecycle,
+        rush: Rush, configuration: LogConfiguration, lastRecordedAt: Int64, lifecycle: @escaping StreamLifecycle,
         clock: @escaping @Sendable () -> Int64, announce: @escaping @Sendable (Position) -> Void,
         onPoison: @escaping @Sendable (LedgerError) -> Void
     ) {
@@ -84,6 +85,7 @@ final class Appender: @unchecked Sendable {
         self.overlay = overlay
         self.queue = queue
         self.follower = follower
+        self.rush = rush
         self.configuration = configuration
         self.lastRecordedAt = Atomic(lastRecordedAt)
         self.lifecycle = lifecycle
@@ -146,6 +148,7 @@ final class Appender: @unchecked Sendable {
                 }
                 answer(&units)
                 if overlay.end > before {
+                    rush.notice(end: overlay.end, now: MonotonicClock.nanoseconds())
                     announce(Position(rawValue: overlay.end))
                     follower.notice(end: overlay.end, before: before)
                 }

@@ -24,6 +24,7 @@ package final class EventLog: Sendable {
     private let configuration: LogConfiguration
     private let queue: AppendQueue
     let follower: IndexFollower
+    package let rush: Rush
     private let appender: Appender
     private let listeners: Listeners
     private let isClosed = Atomic<Bool>(false)
@@ -93,11 +94,12 @@ package final class EventLog: Sendable {
         self.configuration = configuration
         self.listeners = listeners
         queue = AppendQueue(bytesMax: configuration.queueBytesMax, unitsMax: configuration.queueUnitsMax)
+        rush = Rush(configuration.rush, end: overlay.end)
         follower = IndexFollower(
-            index: index, log: reader, overlay: overlay, progress: progress, configuration: configuration,
+            index: index, log: reader, overlay: overlay, rush: rush, progress: progress, configuration: configuration,
             onBroken: { brokenIndex.report($0) })
         appender = Appender(
-            log: log, snapshot: snapshot, overlay: overlay, queue: queue, follower: follower,
+            log: log, snapshot: snapshot, overlay: overlay, queue: queue, follower: follower, rush: rush,
             configuration: configuration,
             lastRecordedAt: lastRecordedAt, lifecycle: lifecycle, clock: clock,
             announce: { listeners.announce($0) }, onPoison: onPoison)

@@ -4,7 +4,8 @@ import Synchronization
 /// The thread that brings the index up to the log: it commits when enough events wait or the oldest waited long enough.
 ///
 /// It takes the events from the overlay's tail, not from the log. It steps back for those who append, whom it would else take a
-/// third of their processors in a burst: it runs where nobody else would, until it is far behind or somebody waits for it. A full disk or a full map pauses it: nothing is lost,
+/// third of their processors in a burst: it runs where nobody else would, and not at all in a ``Rush``, until it is far behind or
+/// somebody waits for it. A full disk or a full map pauses it: nothing is lost,
 /// the tail grows, and at its bound appends are refused until there is room again. An index that is broken stops the
 /// ledger, since nothing could say any more which events are stored; the next start rebuilds it from the log.
 // Sendable: `events` and `log` are the thread's own, all else is locked or atomic.
@@ -13,6 +14,7 @@ final class IndexFollower: @unchecked Sendable {
     /// Nil once the log is closed.
     private var log: LogReader?
     private let overlay: Overlay
+    private let rush: Rush
     private let configuration: LogConfiguration
     private let onBroken: @Sendable (LedgerError) -> Void
     private let doorbell = Doorbell()
@@ -40,16 +42,17 @@ final class IndexFollower: @unchecked Sendable {
     private static let pauseNanoseconds: UInt64 = 1_000_000_000
 
     init(
-        index: Index, log: LogReader, overlay: Overlay, progress: UInt64, configuration: LogConfiguration,
+        index: Index, log: LogReader, overlay: Overlay, rush: Rush, progress: UInt64, configuration: LogConfiguration,
         onBroken: @escaping @Sendable (LedgerError) -> Void
     ) {
         self.index = index
         self.log = log
         self.overlay = overlay
+        self.rush = rush
         self.configuration = configuration
         self.onBroken = onBroken
         self.progress = Atomic(progress)
-        urgentEvents = UInt64(configuration.tailEventsMax / 4)
+        urgentEvents = UInt64(configuration.tailEventsMax / 2)
     }
 
     func start() throws(LedgerError) {
@@ -101,9 +104,14 @@ final class IndexFollower: @unchecked Sendable {
         var readersChecked = MonotonicClock.nanoseconds()
         var wakeAt = readersChecked + interval
         var isFilling = true
+        var isFull = false
         while true {
             let before = MonotonicClock.nanoseconds()
-            if before < wakeAt, !isFilling { doorbell.wait(nanoseconds: wakeAt - before) }
+            if let end = standsStillUntil(after: before) {
+                doorbell.wait(until: end)
+            } else if before < wakeAt, isFull || !isFilling && waiting < batchEvents {
+                doorbell.wait(until: wakeAt)
+            }
             let now = MonotonicClock.nanoseconds()
             let (isStopping, isFlushWanted) = order.withLock { order in
                 defer { order.isFlushWanted = false }
@@ -112,9 +120,9 @@ final class IndexFollower: @unchecked Sendable {
 
             let takesAll = isStopping || isFlushWanted || now >= wakeAt
             if now >= wakeAt { wakeAt = now + interval }
-            var isFull = false
+            isFull = false
             do throws(Index.FollowError) {
-                try follow(all: takesAll)
+                try follow(all: takesAll, inRush: isStopping || isFlushWanted)
             } catch {
                 switch error {
                 case .full(let reason):
@@ -130,7 +138,9 @@ final class IndexFollower: @unchecked Sendable {
             if isStopping { return }
             stepBackWhenNear()
             // Where it cannot be read, look-ups will say so. Nothing shortens the pause of a full disk.
-            isFilling = !isFull && ((try? index.fillKnown(rowsMax: Self.filledAtOnce)) ?? false)
+            if standsStillUntil(after: now) == nil {
+                isFilling = !isFull && ((try? index.fillKnown(rowsMax: Self.filledAtOnce)) ?? false)
+            }
             if now - readersChecked >= configuration.readerCheckInterval.nanoseconds {
                 readersChecked = now
                 // A failure here is one of the lock file, not of the data: the next start looks at it.
@@ -140,9 +150,18 @@ final class IndexFollower: @unchecked Sendable {
         }
     }
 
+    /// Events that are not in the index yet.
+    private var waiting: Int { Int(overlay.end - progress.load(ordering: .relaxed)) }
+
+    /// Not for one that has come forward.
+    private func standsStillUntil(after now: UInt64) -> UInt64? {
+        guard let end = rush.end(after: now), let thread = thread.withLock({ $0 }), !thread.isForward else { return nil }
+        return end
+    }
+
     /// Commits full batches, and when `all` the rest too.
-    private func follow(all: Bool) throws(Index.FollowError) {
-        while true {
+    private func follow(all: Bool, inRush: Bool) throws(Index.FollowError) {
+        while inRush || standsStillUntil(after: MonotonicClock.nanoseconds()) == nil {
             let start = progress.load(ordering: .relaxed)
             let end = min(overlay.end, start + UInt64(batchEvents))
             guard let log, start < end, all || end - start == UInt64(batchEvents) else { return }

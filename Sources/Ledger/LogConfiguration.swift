@@ -11,6 +11,8 @@ package struct LogConfiguration: Sendable {
     package var indexCommitInterval: Duration = .seconds(2)
     /// Whether the index follows only where nobody else wants the processor, as long as it is not far behind.
     package var indexStepsBack = true
+    /// When whoever steps back stands still.
+    package var rush = Rush.Bounds()
     /// Events in memory that the index has not made superfluous yet; beyond it appends are refused for a moment.
     package var tailEventsMax = 1_000_000
     /// Units, and bytes of their records, that may wait for the appender: 16 MiB is a tenth of a second of work.

@@ -42,6 +42,9 @@ final class EventBatches: Sendable {
         let thread = Mutex<WorkerThread?>(nil)
 
         func comeForward() { thread.withLock { $0 }?.comeForward() }
+
+        /// Whether it runs at least as others do.
+        var isForward: Bool { thread.withLock { $0 }?.isForward ?? true }
     }
 
     private let followers = Mutex<[Follower]>([])
@@ -114,7 +117,7 @@ final class EventBatches: Sendable {
         if let found { return found }
 
         // 2. Who comes first makes it, and the others wait for the lock. Who has come forward does not wait for one that has not.
-        if follower.thread.withLock({ $0 })?.isForward ?? false { callForward(follower) }
+        if follower.isForward { callForward(follower) }
         let batch: EventBatch?
         do {
             batch = try slot.batch.withLock { batch in

@@ -5,6 +5,8 @@ package protocol EventSource: AnyObject, Sendable {
     var ledgerID: LedgerID { get }
     /// The position the next event will get.
     var end: Position { get }
+    /// Until when who steps back is to stand still, on the monotonic clock; nil while there is no ``Rush``.
+    func rushEnd(after now: UInt64) -> UInt64?
     /// Lends events from `from` on, each checked against its leaf hash. See `EventLog.read`.
     func read(
         from: Position, limit: Int, maxBytes: Int, _ body: (RecordView) throws -> Bool
@@ -13,7 +15,14 @@ package protocol EventSource: AnyObject, Sendable {
     func removeOnAppend(_ token: UInt64)
 }
 
-extension EventLog: EventSource {}
+extension EventSource {
+    // Nobody appends.
+    package func rushEnd(after now: UInt64) -> UInt64? { nil }
+}
+
+extension EventLog: EventSource {
+    package func rushEnd(after now: UInt64) -> UInt64? { rush.end(after: now) }
+}
 
 extension StoppedLog: EventSource {
     // Nobody appends.

@@ -170,6 +170,12 @@ final class ModelWorker: Sendable {
                 if isWhole, hooks.isWanted(end) { batches.callForward(follower) }
             }
 
+            // In a rush it waits for its end, or to be called.
+            if let end = source.rushEnd(after: now), !follower.isForward {
+                sleep(untilEnd: .max, or: end)
+                continue
+            }
+
             // 2. Not far ahead of the others, so that events are read once for all.
             follower.position.store(progress, ordering: .relaxed)
             follower.answers.store(isWhole, ordering: .relaxed)
