@@ -148,9 +148,10 @@ final class Appender: @unchecked Sendable {
                 }
                 answer(&units)
                 if overlay.end > before {
-                    rush.notice(end: overlay.end, now: MonotonicClock.nanoseconds())
+                    let now = MonotonicClock.nanoseconds()
+                    rush.notice(end: overlay.end, now: now)
                     announce(Position(rawValue: overlay.end))
-                    follower.notice(end: overlay.end, before: before)
+                    follower.notice(end: overlay.end, before: before, now: now)
                 }
                 overlay.trim(budget: max(256, 2 * Int(overlay.end - before)))
             } catch {

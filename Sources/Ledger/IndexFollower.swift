@@ -34,6 +34,8 @@ final class IndexFollower: @unchecked Sendable {
 
     /// So far behind it runs as others do: long before its lag makes appends wait.
     private let urgentEvents: UInt64
+    /// So far, in a rush.
+    private let lastEvents: UInt64
 
     /// Rows gone through for the filter from one look at what else there is to do to the next: some milliseconds.
     private static let filledAtOnce = 20_000
@@ -52,7 +54,8 @@ final class IndexFollower: @unchecked Sendable {
         self.configuration = configuration
         self.onBroken = onBroken
         self.progress = Atomic(progress)
-        urgentEvents = UInt64(configuration.tailEventsMax / 2)
+        urgentEvents = UInt64(configuration.tailEventsMax / 4)
+        lastEvents = UInt64(configuration.tailEventsMax / 20 * 17)
     }
 
     func start() throws(LedgerError) {
@@ -63,12 +66,12 @@ final class IndexFollower: @unchecked Sendable {
     }
 
     /// Called by the appender after each group.
-    func notice(end: UInt64, before: UInt64) {
+    func notice(end: UInt64, before: UInt64, now: UInt64) {
         // It wakes by itself every interval; ring only when the batch has just become full.
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
-        let urgent = progress.load(ordering: .relaxed) + urgentEvents
-        if end >= urgent { comeForward() }
+        let bound = rush.end(after: now) == nil ? urgentEvents : lastEvents
+        if end >= progress.load(ordering: .relaxed) + bound { comeForward() }
     }
 
     /// Brings the index up to the log now, as far as its disk allows. For tests and the end.
