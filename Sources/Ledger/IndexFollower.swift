@@ -71,7 +71,11 @@ final class IndexFollower: @unchecked Sendable {
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
         let bound = rush.end(after: now) == nil ? urgentEvents : lastEvents
-        if end >= progress.load(ordering: .relaxed) + bound { comeForward() }
+        if end >= progress.load(ordering: .relaxed) + bound, let thread = thread.withLock({ $0 }), !thread.isForward {
+            thread.comeForward()
+            // It may stand still for the rush.
+            doorbell.ring()
+        }
     }
 
     /// Brings the index up to the log now, as far as its disk allows. For tests and the end.

@@ -24,15 +24,10 @@ package final class Rush: Sendable {
         package var pauseNanoseconds: UInt64 = 1_000_000_000
         /// From one look at the load to the next.
         package var lookNanoseconds: UInt64 = 20_000_000
+        /// After the last look at which the load was heavy, followers go on when nothing more was heard for so long.
+        package var silenceNanoseconds: UInt64 = 60_000_000
 
         package init() {}
-
-        /// There is never one.
-        package static let none = {
-            var bounds = Bounds()
-            bounds.nanosecondsMax = 0
-            return bounds
-        }()
     }
 
     private struct State {
@@ -65,9 +60,8 @@ package final class Rush: Sendable {
             guard events >= Double(bounds.eventsPerSecond) * seconds else { return }
             if state.seenAt.map({ now - $0 > bounds.pauseNanoseconds }) ?? true { state.began = now }
             state.seenAt = now
-            // It is over soon when nothing more is heard of it.
-            let end = min(state.began + bounds.nanosecondsMax, now + 3 * bounds.lookNanoseconds)
-            until.store(end, ordering: .relaxed)
+            until.store(
+                min(state.began + bounds.nanosecondsMax, now + bounds.silenceNanoseconds), ordering: .relaxed)
         }
     }
 

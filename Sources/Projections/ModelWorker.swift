@@ -112,9 +112,11 @@ final class ModelWorker: Sendable {
     /// Has it run as others do where it has been behind for too long. A build that answers nobody may be as late as it will.
     func comeForwardIfOverdue(end: UInt64, now: UInt64) {
         guard build.isWhole.load(ordering: .relaxed) else { return }
-        if patience.isOver(progress: build.progress.load(ordering: .relaxed), end: end, now: now) {
-            batches.callForward(follower)
-        }
+        guard patience.isOver(progress: build.progress.load(ordering: .relaxed), end: end, now: now) else { return }
+        // It may stand still for a rush.
+        let isCalled = !follower.isForward
+        batches.callForward(follower)
+        if isCalled { doorbell.ring() }
     }
 
     /// Somebody waits for it. Nobody can for long for a build that does not answer yet: it goes on as before.

@@ -55,9 +55,11 @@ final class LeadLog {
     private var snapshot: IndexSnapshot?
     private var count = 0
 
-    init(_ folder: Folder = Folder()) throws {
+    /// - Parameter rush: when models that step back stand still.
+    init(_ folder: Folder = Folder(), rush: Rush.Bounds = Rush.Bounds()) throws {
         self.folder = folder
         var configuration = LogConfiguration()
+        configuration.rush = rush
         configuration.logMapBytes = 256 << 20
         configuration.indexMapBytes = 256 << 20
         configuration.spaceStepBytes = 64 << 10

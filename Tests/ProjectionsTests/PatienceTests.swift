@@ -53,7 +53,7 @@ import Testing
         private let models: Models
         private var events = RandomEvents(seed: 7, leads: 20)
 
-        init(_ patience: Patience.Bounds) throws {
+        init(_ patience: Patience.Bounds, rush: Rush.Bounds = Rush.Bounds()) throws {
             let seen = Seen()
             var configuration = ProjectionConfiguration.test
             configuration.priority = .steppingBack(otherwise: .normal)
@@ -65,8 +65,16 @@ import Testing
                 return nil
             }
             self.seen = seen
-            log = try LeadLog()
+            log = try LeadLog(rush: rush)
             models = try Models(of: log, configuration)
+        }
+
+        /// Appends many full batches, which nobody waits for, and gives the models time.
+        /// - Returns: how many events no model has taken in.
+        func lagAfterBatches() throws -> UInt64 {
+            for _ in 0..<20 { try log.append(events.next(10)) }
+            usleep(200_000)
+            return models.set.status.map(\.lag).min() ?? 0
         }
 
         /// Appends a full batch, which nobody waits for.
@@ -111,5 +119,34 @@ import Testing
             batches += 1
             try #require(batches < 1_000)
         }
+    }
+
+    @Test func `in a rush models stand still, until somebody waits for one or it is overdue`() throws {
+        var rush = Rush.Bounds()
+        rush.eventsPerSecond = 0
+        rush.lookNanoseconds = 0
+        (rush.nanosecondsMax, rush.silenceNanoseconds) = (3_600_000_000_000, 3_600_000_000_000)
+        do {
+            let watched = try Watched(.endless, rush: rush)
+            let lag = try watched.lagAfterBatches()
+            // A batch may have begun before the first append was known to be a rush.
+            #expect(WorkerThread.mayCeaseToBeIdle ? lag > 100 : lag == 0)
+            let policies = try watched.takeInByWaiting()
+            #expect(policies.contains(other) && policies.allSatisfy { $0 == other || $0 == idle })
+        }
+        let watched = try Watched(.none, rush: rush)
+        var batches = 1
+        while try watched.takeInBatch() != [other] {
+            batches += 1
+            try #require(batches < 1_000)
+        }
+    }
+
+    @Test func `after a rush models follow though nobody appends`() throws {
+        var rush = Rush.Bounds()
+        rush.eventsPerSecond = 0
+        rush.lookNanoseconds = 0
+        (rush.nanosecondsMax, rush.silenceNanoseconds) = (3_600_000_000_000, 50_000_000)
+        #expect(try Watched(.endless, rush: rush).takeInBatch().allSatisfy { $0 == idle })
     }
 }
