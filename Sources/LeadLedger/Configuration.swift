@@ -25,7 +25,7 @@ package struct Configuration: Sendable, Equatable {
     /// How far file space is allocated ahead of the last used page.
     package var allocationStepBytes: UInt64 = 64 << 20
     /// Events after which the index commits, and the longest it waits.
-    package var indexCommitEvents = LedgerLimits.indexTransactionEventsMax
+    package var indexCommitEvents = LogConfiguration().indexCommitEvents
     package var indexCommitMilliseconds = 2_000
     /// Events after which a read model commits, and the longest it waits.
     package var modelCommitEvents = ProjectionLimits.commitEventsMax

@@ -61,7 +61,7 @@ package final class EventLog: Sendable {
             configuration: configuration)
         let recovery = Recovery(log: log, index: index, lifecycle: lifecycle)
         let progress = try recovery.catchUp(
-            to: end, leaving: index.origin == .kept ? configuration.tailEventsMax / 2 : 0)
+            to: end, leaving: index.origin == .kept ? configuration.tailEventsHeld : 0)
         let overlay = Overlay(floor: progress, eventsMax: configuration.tailEventsMax)
         try recovery.refill(overlay, to: end)
 

@@ -35,7 +35,7 @@ final class IndexFollower: @unchecked Sendable {
     /// So far behind it runs as others do: long before its lag makes appends wait.
     private let urgentEvents: UInt64
     /// So far, in a rush.
-    private let lastEvents: UInt64
+    private let heldEvents: UInt64
 
     /// Rows gone through for the filter from one look at what else there is to do to the next: some milliseconds.
     private static let filledAtOnce = 20_000
@@ -55,7 +55,7 @@ final class IndexFollower: @unchecked Sendable {
         self.onBroken = onBroken
         self.progress = Atomic(progress)
         urgentEvents = UInt64(configuration.tailEventsMax / 4)
-        lastEvents = UInt64(configuration.tailEventsMax / 20 * 17)
+        heldEvents = UInt64(configuration.tailEventsHeld)
     }
 
     func start() throws(LedgerError) {
@@ -70,7 +70,7 @@ final class IndexFollower: @unchecked Sendable {
         // It wakes by itself every interval; ring only when the batch has just become full.
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
-        let bound = rush.end(after: now) == nil ? urgentEvents : lastEvents
+        let bound = rush.end(after: now) == nil ? urgentEvents : heldEvents
         if end >= progress.load(ordering: .relaxed) + bound, let thread = thread.withLock({ $0 }), !thread.isForward {
             thread.comeForward()
             // It may stand still for the rush.
@@ -162,8 +162,8 @@ final class IndexFollower: @unchecked Sendable {
 
     /// Not for one that has come forward.
     private func standsStillUntil(after now: UInt64) -> UInt64? {
-        guard let end = rush.end(after: now), let thread = thread.withLock({ $0 }), !thread.isForward else { return nil }
-        return end
+        guard let end = rush.end(after: now), let thread = thread.withLock({ $0 }) else { return nil }
+        return thread.isForward ? nil : end
     }
 
     /// Commits full batches, and when `all` the rest too.

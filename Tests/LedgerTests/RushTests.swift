@@ -96,7 +96,7 @@ import Testing
         ledger.flushIndex()
         #expect(progress == 200)
 
-        // From 17/20 of the tail on it runs as others do, and the rush keeps nobody from appending.
+        // From three quarters of the tail on it runs as others do, and the rush keeps nobody from appending.
         append(200..<1_000)
         waitUntil { progress >= 700 }
         #expect(ledger.append(TestEvent(id: "7")).receipt?.isDuplicate == true)
