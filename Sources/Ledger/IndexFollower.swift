@@ -125,8 +125,10 @@ final class IndexFollower: @unchecked Sendable {
                 return (order.isStopping, order.isFlushWanted)
             }
 
-            let takesAll = isStopping || isFlushWanted || now >= wakeAt
-            if now >= wakeAt { wakeAt = now + interval }
+            // What is due in a rush stays so.
+            let isDue = now >= wakeAt && standsStillUntil(after: now) == nil
+            let takesAll = isStopping || isFlushWanted || isDue
+            if isDue { wakeAt = now + interval }
             isFull = false
             do throws(Index.FollowError) {
                 try follow(all: takesAll, inRush: isStopping || isFlushWanted)
@@ -144,7 +146,7 @@ final class IndexFollower: @unchecked Sendable {
             }
             if isStopping { return }
             stepBackWhenNear()
-            // Where it cannot be read, look-ups will say so. Nothing shortens the pause of a full disk.
+            // Where it cannot be read, look-ups will say so.
             if standsStillUntil(after: now) == nil {
                 isFilling = !isFull && ((try? index.fillKnown(rowsMax: Self.filledAtOnce)) ?? false)
             }
@@ -160,9 +162,11 @@ final class IndexFollower: @unchecked Sendable {
     /// Events that are not in the index yet.
     private var waiting: Int { Int(overlay.end - progress.load(ordering: .relaxed)) }
 
-    /// Not for one that has come forward.
+    /// Not for one that has come forward, nor where it ought to have.
     private func standsStillUntil(after now: UInt64) -> UInt64? {
-        guard let end = rush.end(after: now), let thread = thread.withLock({ $0 }) else { return nil }
+        guard UInt64(waiting) < heldEvents, let end = rush.end(after: now), let thread = thread.withLock({ $0 }) else {
+            return nil
+        }
         return thread.isForward ? nil : end
     }
 

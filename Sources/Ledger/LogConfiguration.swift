@@ -5,10 +5,10 @@ package struct LogConfiguration: Sendable {
     package var indexMapBytes = 256 << 30
     /// Bytes of file space allocated at once, ahead of what is used.
     package var spaceStepBytes = 64 << 20
-    /// The index commits when so many events wait for it (at most `LedgerLimits.indexTransactionEventsMax`) ... Each changes a page or
-    /// two, which are in memory until then, beside the tail.
+    /// The index commits when so many events wait for it (at most `LedgerLimits.indexTransactionEventsMax`; each changes a page or
+    /// two, which are in memory until then, beside the tail) ...
     package var indexCommitEvents = 20_000
-    /// ... or when the oldest of them has waited so long.
+    /// ... or when the oldest of them has waited so long, and after a rush.
     package var indexCommitInterval: Duration = .seconds(2)
     /// Whether the index follows only where nobody else wants the processor, as long as it is not far behind.
     package var indexStepsBack = true
@@ -16,7 +16,8 @@ package struct LogConfiguration: Sendable {
     package var rush = Rush.Bounds()
     /// Events in memory that the index has not made superfluous yet; beyond it appends are refused for a moment.
     package var tailEventsMax = 1_000_000
-    /// So many of them in a rush, or at a start, and the index is not put off any more. What is left is for what comes while it catches up.
+    /// So many that the index has not taken in, in a rush or at a start, and it is not put off any more. What is left of the tail is
+    /// for what comes while it catches up.
     var tailEventsHeld: Int { tailEventsMax / 4 * 3 }
     /// Units, and bytes of their records, that may wait for the appender: 16 MiB is a tenth of a second of work.
     package var queueBytesMax = 16 << 20

@@ -13,7 +13,8 @@ import Synchronization
 ///
 /// A thread that runs only where nobody else would still costs those who append a fifth: caches, memory, and that the kernel may
 /// leave it a processor for up to a tick although others have work. So whoever follows and steps back (`WorkerThread.Priority`)
-/// begins nothing while a rush lasts, unless it is called forward. A load that goes on is followed from then on, as it must.
+/// begins no transaction while a rush lasts, unless it is called forward; one that it was about to begin may still come. A load that
+/// goes on is followed from then on, as it must; where the device stalls for longer than the pause, what comes after is another rush.
 package final class Rush: Sendable {
     package struct Bounds: Sendable {
         /// What counts as a heavy load.
@@ -24,7 +25,8 @@ package final class Rush: Sendable {
         package var pauseNanoseconds: UInt64 = 1_000_000_000
         /// From one look at the load to the next.
         package var lookNanoseconds: UInt64 = 20_000_000
-        /// After the last look at which the load was heavy, followers go on when nothing more was heard for so long.
+        /// After the last look at which the load was heavy, followers go on when nothing more was heard for so long. So seldom do
+        /// those who stand still look for themselves whether they are wanted.
         package var silenceNanoseconds: UInt64 = 60_000_000
 
         package init() {}

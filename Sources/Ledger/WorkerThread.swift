@@ -65,7 +65,10 @@ package final class WorkerThread: @unchecked Sendable {
             Body {
                 setName(name)
                 setOwn(priority)
-                thread.kernelID.store(ownKernelID(), ordering: .sequentiallyConsistent)
+                let id = ownKernelID()
+                // Nobody can call it, so it does not go back, and nobody should think that it did.
+                if id < 0 { thread.isIdle.store(false, ordering: .releasing) }
+                thread.kernelID.store(id, ordering: .sequentiallyConsistent)
                 defer { thread.kernelID.store(-1, ordering: .sequentiallyConsistent) }
                 // Unless it was called forward before it was there.
                 if thread.mayStepBack {
@@ -144,7 +147,7 @@ package final class WorkerThread: @unchecked Sendable {
         isIdle.store(sched_setscheduler(0, Self.idlePolicy, &parameters) == 0, ordering: .releasing)
     }
 
-    /// Whether it runs at least as others do. It may just have changed.
+    /// Whether it does not step back, or has come forward. It may just have changed.
     package var isForward: Bool { !stepsBack || !isIdle.load(ordering: .acquiring) }
 
     /// Not where nobody could call it forward again.

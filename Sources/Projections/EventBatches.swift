@@ -43,7 +43,7 @@ final class EventBatches: Sendable {
 
         func comeForward() { thread.withLock { $0 }?.comeForward() }
 
-        /// Whether it runs at least as others do.
+        /// Whether it does not step back, or has come forward.
         var isForward: Bool { thread.withLock { $0 }?.isForward ?? true }
     }
 

@@ -4,7 +4,7 @@ import Synchronization
 /// The thread that keeps one build of a read model up to the log.
 ///
 /// It sleeps until the log has something new, lets events gather until a batch is full, the interval is over or somebody
-/// waits, takes them in with one transaction, and goes on. What goes wrong:
+/// waits, in a ``Rush`` until it is over or somebody calls, takes them in with one transaction, and goes on. What goes wrong:
 ///
 /// | what | then |
 /// |---|---|
@@ -173,8 +173,8 @@ final class ModelWorker: Sendable {
             }
 
             // In a rush it waits for its end, or to be called.
-            if let end = source.rushEnd(after: now), !follower.isForward {
-                sleep(untilEnd: .max, or: end)
+            if let rushEnd = source.rushEnd(after: now), !follower.isForward, !(isWhole && hooks.isWanted(end)) {
+                sleep(untilEnd: .max, or: rushEnd)
                 continue
             }
 
