@@ -34,8 +34,6 @@ final class IndexFollower: @unchecked Sendable {
 
     /// So far behind it runs as others do: long before its lag makes appends wait.
     private let urgentEvents: UInt64
-    /// So far, in a rush.
-    private let heldEvents: UInt64
 
     /// Rows gone through for the filter from one look at what else there is to do to the next: some milliseconds.
     private static let filledAtOnce = 20_000
@@ -55,7 +53,6 @@ final class IndexFollower: @unchecked Sendable {
         self.onBroken = onBroken
         self.progress = Atomic(progress)
         urgentEvents = UInt64(configuration.tailEventsMax / 4)
-        heldEvents = UInt64(configuration.tailEventsHeld)
     }
 
     func start() throws(LedgerError) {
@@ -70,26 +67,20 @@ final class IndexFollower: @unchecked Sendable {
         // It wakes by itself every interval; ring only when the batch has just become full.
         let full = progress.load(ordering: .relaxed) + UInt64(batchEvents)
         if before < full, end >= full { doorbell.ring() }
-        let bound = rush.end(after: now) == nil ? urgentEvents : heldEvents
-        if end >= progress.load(ordering: .relaxed) + bound, let thread = thread.withLock({ $0 }), !thread.isForward {
-            thread.comeForward()
-            // It may stand still for the rush.
-            doorbell.ring()
-        }
+        let bound = rush.end(after: now) == nil ? urgentEvents : UInt64(configuration.tailEventsHeld)
+        if end >= progress.load(ordering: .relaxed) + bound, !isForward { callForward() }
     }
 
     /// Brings the index up to the log now, as far as its disk allows. For tests and the end.
     func flush() {
         order.withLock { $0.isFlushWanted = true }
-        comeForward()
-        doorbell.ring()
+        callForward()
     }
 
     /// Brings the index up to the log, unless it is paused or broken, and ends the thread.
     func stop() {
         order.withLock { $0.isStopping = true }
-        comeForward()
-        doorbell.ring()
+        callForward()
         let ended = thread.withLock { thread in
             defer { thread = nil }
             return thread
@@ -97,7 +88,13 @@ final class IndexFollower: @unchecked Sendable {
         ended?.join()
     }
 
-    private func comeForward() { thread.withLock { $0 }?.comeForward() }
+    /// Has it run as others do, and look now, though it may stand still for a rush.
+    private func callForward() {
+        thread.withLock { $0 }?.comeForward()
+        doorbell.ring()
+    }
+
+    private var isForward: Bool { thread.withLock { $0 }?.isForward ?? true }
 
     /// Gives its reader back. After `stop()`.
     func endReading() { log = nil }
@@ -164,10 +161,8 @@ final class IndexFollower: @unchecked Sendable {
 
     /// Not for one that has come forward, nor where it ought to have.
     private func standsStillUntil(after now: UInt64) -> UInt64? {
-        guard UInt64(waiting) < heldEvents, let end = rush.end(after: now), let thread = thread.withLock({ $0 }) else {
-            return nil
-        }
-        return thread.isForward ? nil : end
+        guard let end = rush.end(after: now), waiting < configuration.tailEventsHeld, !isForward else { return nil }
+        return end
     }
 
     /// Commits full batches, and when `all` the rest too.

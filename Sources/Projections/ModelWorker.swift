@@ -160,8 +160,9 @@ final class ModelWorker: Sendable {
             }
             let since = waitingSince ?? now
             waitingSince = since
-            let isUrgent = !isWhole || hooks.isWanted(end)
-            if !isUrgent, end - progress < batchEvents, now < since + interval {
+            // Who comes to wait from now on calls and rings.
+            let isWanted = hooks.isWanted(end)
+            if isWhole, !isWanted, end - progress < batchEvents, now < since + interval {
                 sleep(untilEnd: progress + batchEvents, or: since + interval)
                 continue
             }
@@ -169,11 +170,11 @@ final class ModelWorker: Sendable {
             // Others look too, but not while nobody appends, or before this worker was the one that answers.
             if hooks.isActive(self) {
                 comeForwardIfOverdue(end: end, now: now)
-                if isWhole, hooks.isWanted(end) { batches.callForward(follower) }
+                if isWhole, isWanted { batches.callForward(follower) }
             }
 
             // In a rush it waits for its end, or to be called.
-            if let rushEnd = source.rushEnd(after: now), !follower.isForward, !(isWhole && hooks.isWanted(end)) {
+            if let rushEnd = source.rushEnd(after: now), !follower.isForward, !(isWhole && isWanted) {
                 sleep(untilEnd: .max, or: rushEnd)
                 continue
             }

@@ -121,11 +121,18 @@ import Testing
         }
     }
 
+    /// A rush that begins with the first append, and goes on until nothing was appended for `silence` nanoseconds.
+    private static func rush(silence: UInt64) -> Rush.Bounds {
+        var bounds = Rush.Bounds()
+        bounds.eventsPerSecond = 0
+        bounds.lookNanoseconds = 0
+        bounds.nanosecondsMax = 3_600 * second
+        bounds.silenceNanoseconds = silence
+        return bounds
+    }
+
     @Test func `in a rush models stand still, until somebody waits for one or it is overdue`() throws {
-        var rush = Rush.Bounds()
-        rush.eventsPerSecond = 0
-        rush.lookNanoseconds = 0
-        (rush.nanosecondsMax, rush.silenceNanoseconds) = (3_600_000_000_000, 3_600_000_000_000)
+        var rush = Self.rush(silence: 3_600 * Self.second)
         do {
             let watched = try Watched(.endless, rush: rush)
             let lag = try watched.lagAfterBatches()
@@ -145,10 +152,6 @@ import Testing
     }
 
     @Test func `after a rush models follow though nobody appends`() throws {
-        var rush = Rush.Bounds()
-        rush.eventsPerSecond = 0
-        rush.lookNanoseconds = 0
-        (rush.nanosecondsMax, rush.silenceNanoseconds) = (3_600_000_000_000, 50_000_000)
-        #expect(try Watched(.endless, rush: rush).takeInBatch().allSatisfy { $0 == idle })
+        #expect(try Watched(.endless, rush: Self.rush(silence: 50_000_000)).takeInBatch().allSatisfy { $0 == idle })
     }
 }
