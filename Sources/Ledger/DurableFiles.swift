@@ -87,27 +87,38 @@ package enum DurableFiles {
     /// Writes a small file (0600) whole: after success it holds `text` and survives a power cut; after an error it
     /// holds the old text or, where only the last sync failed, the new.
     package static func replaceFile(_ path: String, with text: String) throws(FileError) {
+        let bytes = Array(text.utf8)
+        try replaceFile(path) { (write) throws(FileError) in try write(bytes.span.bytes) }
+    }
+
+    /// The same of a file that `fill` writes in pieces.
+    static func replaceFile(
+        _ path: String,
+        filling fill: (_ write: (RawSpan) throws(FileError) -> Void) throws(FileError) -> Void
+    ) throws(FileError) {
         let temporary = path + temporarySuffix
         let descriptor = try FileError.check("create", temporary) {
             open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         }
-        try writeAndSync(text, to: descriptor, path: temporary)
+        do {
+            defer { close(descriptor) }
+            try fill { (bytes) throws(FileError) in try writeAll(bytes, to: descriptor, path: temporary) }
+            try FileError.check("sync", temporary) { fsync(descriptor) }
+        }
         try FileError.check("rename", temporary) { rename(temporary, path) }
         try sync(parent(of: path))
     }
 
-    private static func writeAndSync(_ text: String, to descriptor: Int32, path: String) throws(FileError) {
-        defer { close(descriptor) }
-        var rest = Array(text.utf8)[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    private static func writeAll(_ bytes: RawSpan, to descriptor: Int32, path: String) throws(FileError) {
+        var done = 0
+        while done < bytes.byteCount {
+            let written = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress! + done, $0.count - done) }
             if written < 0 {
                 if errno == EINTR { continue }
                 throw FileError(operation: "write", path: path, code: errno)
             }
-            rest = rest.dropFirst(written)
+            done += written
         }
-        try FileError.check("sync", path) { fsync(descriptor) }
     }
 
     /// The text of a small file; nil when there is none. Bytes that are not UTF-8 are an error (EILSEQ), as are more

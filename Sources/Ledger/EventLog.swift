@@ -130,7 +130,7 @@ package final class EventLog: Sendable {
             index.environment.close()
         } else {
             // An error leaves STATE open: within this boot the index is kept, else rebuilt. Nothing is lost.
-            try? index.cache.closeCleanly()
+            try? index.closeCleanly()
         }
         log.environment.close()
         lock.release()

@@ -36,11 +36,20 @@ final class Index: Sendable {
             }
             do throws(LMDBError) {
                 tables = try IndexTables(cache.environment)
-                known = KnownStreams(streams: try cache.environment.beginRead().count(of: tables.rows))
+                known = KnownStreams(
+                    streams: try cache.environment.beginRead().count(of: tables.rows),
+                    whole: StreamFilterFile.read(of: cache.environment))
             } catch { throw .lmdb(error) }
         } catch {
             throw LedgerError(error)
         }
+    }
+
+    /// Closes it so that the next start finds it as it is now. Nobody may use it any more.
+    func closeCleanly() throws(CacheError) {
+        // Where the filter cannot be written, the next start fills it.
+        if let filter = known.current, filter.isWhole { try? StreamFilterFile.write(filter, of: environment) }
+        try cache.closeCleanly()
     }
 
     func progress() throws(LedgerError) -> UInt64 {

@@ -25,10 +25,15 @@ final class StreamFilter: @unchecked Sendable {
     static let wordsMin = 1 << 16
 
     /// Made for so many streams; it has room for half as many more. Nil where there is no memory.
-    init?(streams: Int, wordsMin: Int = StreamFilter.wordsMin) {
-        precondition(wordsMin.nonzeroBitCount == 1)
+    convenience init?(streams: Int, wordsMin: Int = StreamFilter.wordsMin) {
         var count = wordsMin
         while count * Self.streamsPerWord < streams { count *= 2 }
+        self.init(words: count)
+    }
+
+    /// Of `count` words, a power of two, with nothing in it. Nil where there is no memory.
+    init?(words count: Int) {
+        precondition(count.nonzeroBitCount == 1)
         // Zeros from the kernel, so that a page of it takes memory once it is used. An `Atomic<UInt64>` is as its number is.
         guard let memory = calloc(count, MemoryLayout<Atomic<UInt64>>.stride) else { return nil }
         words = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
@@ -59,9 +64,15 @@ final class StreamFilter: @unchecked Sendable {
     func setFilledTo(_ high: UInt64) { filledTo.store(high, ordering: .releasing) }
 
     var isWhole: Bool { filledTo.load(ordering: .relaxed) == .max }
+
+    /// Its words as they lie in memory, each in the machine's order. For when nobody changes it.
+    var bytes: UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(start: words, count: (Int(mask) + 1) * MemoryLayout<UInt64>.stride)
+    }
 }
 
-/// The filter of an index: filled from its rows after the start, and grown with it.
+/// The filter of an index: as it was left at a clean close (`StreamFilterFile`) or else filled from the rows after the start, and
+/// grown with it.
 ///
 /// Invariant K1: a stream that has a row in the index as last committed is in `current`, or beyond what that is filled to. So:
 /// new streams are inserted before the commit that adds their rows, into the filter in the making as well; rows that were there
@@ -86,12 +97,14 @@ final class KnownStreams: Sendable {
 
     /// - Parameters:
     ///   - streams: that the index has.
+    ///   - whole: a filter that has them all; nil: it is filled.
     ///   - wordsMin: a power of two; tests take a small one.
-    init(streams: Int, wordsMin: Int = StreamFilter.wordsMin) {
+    init(streams: Int, whole: StreamFilter? = nil, wordsMin: Int = StreamFilter.wordsMin) {
+        precondition(whole?.isWhole ?? true)
         self.wordsMin = wordsMin
-        let first = StreamFilter(streams: streams, wordsMin: wordsMin)
+        let first = whole ?? StreamFilter(streams: streams, wordsMin: wordsMin)
         answering = Mutex(first)
-        work = Mutex(Work(current: first, filling: first))
+        work = Mutex(Work(current: first, filling: whole == nil ? first : nil))
     }
 
     /// Nil where there was no memory for one: then the index is always asked.

@@ -1,3 +1,4 @@
+import Glibc
 import LMDB
 import TestSupport
 import Testing
@@ -97,6 +98,90 @@ import Testing
         let ledger = try TestLedger(folder)
         waitUntil { ledger.log.index.known.current?.isWhole == true }
         for stream in 0..<500 {
+            guard case .appended(let receipt) = ledger.append(TestEvent(stream: "L-\(stream)", id: "a")) else {
+                Issue.record("refused")
+                return
+            }
+            #expect(receipt.isDuplicate && receipt.first == position(UInt64(stream)))
+        }
+    }
+
+    /// The index alone, so that nobody fills the filter.
+    @Test func `an index that was closed cleanly has its filter at once, any other an empty one`() throws {
+        let folder = LedgerFolder()
+        var ledgerID: LedgerID?
+        do {
+            let ledger = try TestLedger(folder)
+            ledger.append((0..<500).map { TestEvent(stream: "L-\($0)", id: "a") })
+            waitUntil { ledger.log.index.known.current?.isWhole == true }
+            ledgerID = ledger.log.ledgerID
+        }
+        let directory = LedgerDirectory.indexPath(in: folder.path)
+        let file = directory + "/" + StreamFilterFile.name
+        func open<R>(_ body: (Index, StreamFilter) throws -> R) throws -> R {
+            let index = try Index(
+                directory: directory, ledgerID: try #require(ledgerID), logEnd: .max, configuration: .test)
+            defer { index.environment.close() }
+            #expect(index.origin == .kept)
+            return try body(index, try #require(index.known.current))
+        }
+        let keys = (0..<500).map { StreamKey("L-\($0)") }
+        let stranger = StreamKey(high: 1, low: 1)
+        func expectWhole() throws {
+            try open { index, filter in
+                #expect(filter.isWhole && keys.allSatisfy(filter.mayHave) && !filter.mayHave(stranger))
+                let isLeft = try index.fillKnown(rowsMax: 1)
+                #expect(!isLeft)
+            }
+        }
+        func expectEmpty(_ why: String) throws {
+            try open { _, filter in #expect(!filter.isWhole && filter.mayHave(stranger), "\(why)") }
+        }
+        try expectWhole()
+
+        // Damaged anywhere, cut short or too long.
+        let good = try bytes(ofFile: file)
+        for offset in [0, 8, 16, 24, 32, 40, good.count / 2, good.count - 33, good.count - 32, good.count - 1] {
+            var damaged = good
+            damaged[offset] ^= 1
+            try write(damaged, toFile: file)
+            try expectEmpty("a bit at \(offset)")
+        }
+        for count in [0, 7, 39, 40, 71, 72, good.count / 2, good.count - 1] {
+            try write(Array(good[..<count]), toFile: file)
+            try expectEmpty("\(count) bytes")
+        }
+        try write(good + [0], toFile: file)
+        try expectEmpty("a byte too many")
+        try write(good, toFile: file)
+        try expectWhole()
+
+        // A commit makes it stale, whatever it was about.
+        try open { index, _ in try index.environment.write { try index.tables.setProgress(500, in: &$0) } }
+        try expectEmpty("stale")
+        unlink(file)
+        try expectEmpty("absent")
+    }
+
+    @Test func `a ledger that was killed does not believe the filter of its last clean close`() throws {
+        let folder = LedgerFolder()
+        do {
+            let ledger = try TestLedger(folder)
+            ledger.append((0..<100).map { TestEvent(stream: "L-\($0)", id: "a") })
+            waitUntil { ledger.log.index.known.current?.isWhole == true }
+        }
+        let file = LedgerDirectory.indexPath(in: folder.path) + "/" + StreamFilterFile.name
+        let left = try bytes(ofFile: file)
+        do {
+            let ledger = try TestLedger(folder)
+            ledger.append((100..<200).map { TestEvent(stream: "L-\($0)", id: "a") })
+        }
+        // As a kill would have left it: the file of before.
+        let newer = try bytes(ofFile: file)
+        #expect(newer != left)
+        try write(left, toFile: file)
+        let ledger = try TestLedger(folder)
+        for stream in 0..<200 {
             guard case .appended(let receipt) = ledger.append(TestEvent(stream: "L-\(stream)", id: "a")) else {
                 Issue.record("refused")
                 return
