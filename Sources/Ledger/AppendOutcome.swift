@@ -1,10 +1,10 @@
 /// Who is told the outcomes: an event loop, mostly.
 package protocol AppendReplySink: AnyObject, Sendable {
-    /// Called by the appender thread, once a commit for each sink that waits, with its units in the order of submission:
+    /// Called by the thread that appends, once a commit for each sink that waits, with its units in the order of submission:
     /// each has its `outcome`, and is the sink's again. It must only pass them on: the next commit waits for it.
     func deliver(_ units: [AppendUnit])
 
-    /// Called by the appender thread, once for each `whenRoom(_:)`, when the queue takes units again.
+    /// Called by the thread that appends, once for each `whenRoom(_:)`, when the queue takes units again.
     func queueHasRoom()
 }
 

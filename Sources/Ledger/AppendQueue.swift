@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The units that wait for the appender: bounded by bytes and by count, first come, first served.
+/// The units that wait for the appender: bounded by bytes and by count, first come, first served. One thread waits for them.
 final class AppendQueue: Sendable {
     private struct State {
         var units: [AppendUnit] = []
@@ -74,57 +74,51 @@ final class AppendQueue: Sendable {
         if hasRoom { sink.queueHasRoom() }
     }
 
-    /// Takes what waits, at most `eventsMax` events and register writes or `bytesMax` bytes and a unit, into `units`, and waits for some if
-    /// there is nothing.
+    /// Waits until there is something to take.
     /// - Returns: false when the queue is closed and empty.
-    func take(eventsMax: Int, bytesMax: Int = .max, into units: inout [AppendUnit]) -> Bool {
-        units.removeAll(keepingCapacity: true)
+    func waitForUnits() -> Bool {
         while true {
-            var turnedAway: [any AppendReplySink] = []
             let isOver: Bool? = state.withLock { state in
-                guard !state.units.isEmpty else {
-                    state.isWaiting = true
-                    return state.isClosed ? true : nil
-                }
-                var events = 0
-                var bytes = 0
-                var count = 0
-                while count < state.units.count, events < eventsMax, bytes < bytesMax {
-                    events += state.units[count].writeCount
-                    bytes += state.units[count].byteCount
-                    count += 1
-                }
-                if count == state.units.count {
-                    // The emptied array goes back in place of the full one: neither is allocated again.
-                    swap(&units, &state.units)
-                    state.bytes = 0
-                } else {
-                    units.append(contentsOf: state.units[..<count])
-                    state.units.removeFirst(count)
-                    state.bytes -= bytes
-                }
-                swap(&turnedAway, &state.turnedAway)
-                return false
+                guard state.units.isEmpty else { return false }
+                state.isWaiting = true
+                return state.isClosed ? true : nil
             }
-            for sink in turnedAway { sink.queueHasRoom() }
             if let isOver { return !isOver }
             doorbell.wait()
         }
     }
 
-    /// As `take`, but never waits.
+    /// Takes what waits, at most `eventsMax` events and register writes or `bytesMax` bytes and a unit, into `units`.
     /// - Returns: false when there was nothing.
-    func takeWaiting(into units: inout [AppendUnit]) -> Bool {
+    func take(eventsMax: Int = .max, bytesMax: Int = .max, into units: inout [AppendUnit]) -> Bool {
         units.removeAll(keepingCapacity: true)
         var turnedAway: [any AppendReplySink] = []
         state.withLock { state in
-            swap(&units, &state.units)
-            state.bytes = 0
+            var events = 0
+            var bytes = 0
+            var count = 0
+            while count < state.units.count, events < eventsMax, bytes < bytesMax {
+                events += state.units[count].writeCount
+                bytes += state.units[count].byteCount
+                count += 1
+            }
+            if count == state.units.count {
+                // The emptied array goes back in place of the full one: neither is allocated again.
+                swap(&units, &state.units)
+                state.bytes = 0
+            } else {
+                units.append(contentsOf: state.units[..<count])
+                state.units.removeFirst(count)
+                state.bytes -= bytes
+            }
             swap(&turnedAway, &state.turnedAway)
         }
         for sink in turnedAway { sink.queueHasRoom() }
         return !units.isEmpty
     }
+
+    /// Whether nothing waits, and something might.
+    var isIdle: Bool { state.withLock { $0.units.isEmpty && !$0.isClosed } }
 
     /// Takes no more units; what waits is still appended.
     func close() {

@@ -2,7 +2,7 @@ import Glibc
 import LMDB
 import Synchronization
 
-/// The one thread that writes the log.
+/// What writes the log: one thread, or for a moment an event loop in its place (`appendAtOnce`).
 ///
 /// It takes all units that wait as one group, and:
 ///
@@ -29,7 +29,8 @@ import Synchronization
 /// - A2: a unit is checked whole before its first put, so that one that fails never fails its neighbours.
 /// - A3: no outcome is delivered before the sync it depends on has succeeded.
 /// - A4: after a failed commit there is no other.
-// Sendable: everything mutable is the thread's own, but for what is atomic or locked.
+/// - A5: one at a time does this, whoever holds `turn`, and takes units in the order of the queue.
+// Sendable: everything mutable is that of who holds `turn`, but for what is atomic or locked.
 final class Appender: @unchecked Sendable {
     let log: LogStore
     let overlay: Overlay
@@ -43,6 +44,10 @@ final class Appender: @unchecked Sendable {
     private let announce: @Sendable (Position) -> Void
     private let onPoison: @Sendable (LedgerError) -> Void
     private var thread: WorkerThread?
+    private let turn = Mutex(())
+    /// How many of the newest groups, one after the other, were such as `appendAtOnce` is for.
+    private let lonelyGroups = Atomic<Int>(0)
+    private let appendAtOnceMax: UInt64
 
     /// Why nothing is written any more.
     private let poison = Mutex<LedgerError?>(nil)
@@ -50,6 +55,7 @@ final class Appender: @unchecked Sendable {
     let lastRecordedAt: Atomic<Int64>
 
     // The group.
+    private var units: [AppendUnit] = []
     private var groupStart: UInt64 = 0
     private var recordedAt: Int64 = 0
     private var clockNow: Int64 = 0
@@ -70,6 +76,10 @@ final class Appender: @unchecked Sendable {
     /// Pages of that table as of the last commit that wrote to it: what a group may copy of it at most.
     private var registerPages: Int?
 
+    /// So many groups, of one unit and so many entries at most, come one after the other before a unit is appended at once. By taste.
+    static let lonelyGroupsMin = 16
+    static let lonelyWritesMax = 16
+
     /// Told to units that find the tail full. By taste: the index commits a batch in about that time.
     private static let retryMilliseconds = 250
 
@@ -87,6 +97,7 @@ final class Appender: @unchecked Sendable {
         self.follower = follower
         self.rush = rush
         self.configuration = configuration
+        appendAtOnceMax = configuration.appendAtOnceMax.nanoseconds
         self.lastRecordedAt = Atomic(lastRecordedAt)
         self.lifecycle = lifecycle
         self.clock = clock
@@ -108,11 +119,13 @@ final class Appender: @unchecked Sendable {
         queue.close()
         thread?.join()
         thread = nil
+        // An event loop may be at it yet; from now on none is, since the queue is closed.
+        turn.withLock { _ in }
         space.stop()
     }
 
     /// Gives its reader back. After `stop()`.
-    func endReading() { snapshot = nil }
+    func endReading() { turn.withLock { _ in snapshot = nil } }
 
     var isPoisoned: Bool { poisoned.load(ordering: .acquiring) }
 
@@ -132,37 +145,67 @@ final class Appender: @unchecked Sendable {
     // MARK: The thread
 
     private func run() {
-        var units: [AppendUnit] = []
-        let bytesMax = LedgerLimits.groupBytesMax
-        while queue.take(eventsMax: configuration.groupEventsMax, bytesMax: bytesMax, into: &units) {
-            if isPoisoned {
-                answer(&units, with: .refused(.poisoned))
-                continue
+        while queue.waitForUnits() {
+            turn.withLock { _ in
+                // Unless an event loop was faster.
+                guard
+                    queue.take(
+                        eventsMax: configuration.groupEventsMax, bytesMax: LedgerLimits.groupBytesMax, into: &units)
+                else { return }
+                appendGroup()
             }
-            do throws(GroupFailure) {
-                let before = overlay.end
-                do throws(GroupFailure) { try append(units) } catch {
-                    guard case .dropped(let refusal) = error else { throw error }
-                    unstageAll()
-                    try append(units, room: refusal)
-                }
-                answer(&units)
-                if overlay.end > before {
-                    let now = MonotonicClock.nanoseconds()
-                    rush.notice(end: overlay.end, now: now)
-                    announce(Position(rawValue: overlay.end))
-                    follower.notice(end: overlay.end, before: before, now: now)
-                }
-                overlay.trim(budget: max(256, 2 * Int(overlay.end - before)))
-            } catch {
+        }
+    }
+
+    /// Appends a unit on the calling thread, an event loop's, where it is the only one: nothing waits, and for some time nobody had a
+    /// second one to send before the one before was answered. To wake the thread and to be woken by it would take a sixth of the time
+    /// of a commit, and the loop would only wait for it.
+    ///
+    /// - Returns: whether it did. Then its outcome is delivered, and `units` empty. If not, it belongs in the queue.
+    func appendAtOnce(_ units: inout [AppendUnit]) -> Bool {
+        guard lonelyGroups.load(ordering: .relaxed) >= Self.lonelyGroupsMin, units.count == 1,
+            units[0].writeCount <= Self.lonelyWritesMax
+        else { return false }
+        return turn.withLockIfAvailable { _ in
+            // A5.
+            guard queue.isIdle else { return false }
+            self.units.removeAll(keepingCapacity: true)
+            swap(&self.units, &units)
+            appendGroup()
+            return true
+        } ?? false
+    }
+
+    /// Appends `units`, answers, and announces.
+    private func appendGroup() {
+        let began = MonotonicClock.nanoseconds()
+        let isLonely = units.count == 1 && units[0].writeCount <= Self.lonelyWritesMax
+        if isPoisoned { return answer(&units, with: .refused(.poisoned)) }
+        do throws(GroupFailure) {
+            let before = overlay.end
+            do throws(GroupFailure) { try append(units) } catch {
+                guard case .dropped(let refusal) = error else { throw error }
                 unstageAll()
-                let reason = error.reason
-                let isFirst = poison(because: reason)
-                answer(&units, with: .unknown)
-                // Those in the queue were not begun, but a client can tell the two apart only by a retry.
-                while queue.takeWaiting(into: &units) { answer(&units, with: .unknown) }
-                if isFirst { onPoison(reason) }
+                try append(units, room: refusal)
             }
+            answer(&units)
+            let now = MonotonicClock.nanoseconds()
+            if overlay.end > before {
+                rush.notice(end: overlay.end, now: now)
+                announce(Position(rawValue: overlay.end))
+                follower.notice(end: overlay.end, before: before, now: now)
+            }
+            overlay.trim(budget: max(256, 2 * Int(overlay.end - before)))
+            let wasLonely = isLonely && now - began <= appendAtOnceMax
+            lonelyGroups.store(wasLonely ? lonelyGroups.load(ordering: .relaxed) + 1 : 0, ordering: .relaxed)
+        } catch {
+            unstageAll()
+            let reason = error.reason
+            let isFirst = poison(because: reason)
+            answer(&units, with: .unknown)
+            // Those in the queue were not begun, but a client can tell the two apart only by a retry.
+            while queue.take(into: &units) { answer(&units, with: .unknown) }
+            if isFirst { onPoison(reason) }
         }
     }
 

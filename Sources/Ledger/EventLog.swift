@@ -12,10 +12,10 @@ import Synchronization
 /// var snapshot = try log.makeIndexSnapshot()
 /// log.prepare(unit, using: &snapshot)
 /// let accepted = log.submit([unit])          // fewer than given: the queue is full, see `whenRoom`
-/// // later, on the appender's thread: sink.deliver([(token, .refused(.versionConflict(...)))])
+/// // later, mostly on the appender's thread: sink.deliver([(token, .refused(.versionConflict(...)))])
 /// ```
 ///
-/// The threads: any number read and prepare; one appends (`Appender`); one follows with the index (`IndexFollower`).
+/// The threads: any number read and prepare; one at a time appends (`Appender`); one follows with the index (`IndexFollower`).
 package final class EventLog: Sendable {
     let log: LogStore
     let index: Index
@@ -165,15 +165,19 @@ package final class EventLog: Sendable {
     package func submit(_ units: [AppendUnit]) -> Int { queue.submit(units) }
     package func submit(_ units: ArraySlice<AppendUnit>) -> Int { queue.submit(units) }
 
-    /// As above, and removes those that were accepted from `units`.
-    package func submit(removingFrom units: inout [AppendUnit]) { queue.submit(removingFrom: &units) }
+    /// As above, and removes those that were accepted from `units`. A unit of a client that is alone may be appended, and its
+    /// outcome delivered, by the time this returns: it may take as long as a commit.
+    package func submit(removingFrom units: inout [AppendUnit]) {
+        if appender.appendAtOnce(&units) { return }
+        queue.submit(removingFrom: &units)
+    }
 
     /// Has `queueHasRoom()` called once, when units are worth submitting again; at once where they are now.
     package func whenRoom(_ sink: any AppendReplySink) { queue.whenRoom(sink) }
 
     // MARK: News
 
-    /// Calls `body` with the new end after each commit, on the appender's thread: it must only wake something.
+    /// Calls `body` with the new end after each commit, on the thread that appends: it must only wake something.
     /// - Returns: what `removeOnAppend(_:)` takes.
     package func onAppend(_ body: @escaping @Sendable (Position) -> Void) -> UInt64 { listeners.add(body) }
 

@@ -36,7 +36,7 @@ struct TailEvent {
 /// - O2: `rows[key]` is the newest row of each stream that has an event in `floor..<end`, and of no other.
 /// - O3: `names` holds each event in `floor..<end` once.
 /// - O4: `floor` is at most what the index had taken in at its last but one commit (`trimTarget`).
-/// - O5: only the appender's thread changes it, and does so under the lock. So that thread reads without the lock, and
+/// - O5: only the thread that appends (A5) changes it, and does so under the lock. So that thread reads without the lock, and
 ///   every other one with it; but for the events below `end` and from the index's progress on, which stay as they are
 ///   until the index has moved on twice, and which the follower therefore reads without it.
 ///
@@ -68,7 +68,7 @@ final class Overlay: @unchecked Sendable {
     /// The end of what is committed and answered. Any thread.
     var end: UInt64 { published.load(ordering: .acquiring) }
 
-    // MARK: The appender's thread
+    // MARK: The thread that appends
 
     var floor: UInt64 { floorPosition }
     var count: Int { Int(end - floorPosition) }

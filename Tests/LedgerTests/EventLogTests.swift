@@ -346,7 +346,8 @@ import Testing
         let narrow = AppendQueue(bytesMax: 500, unitsMax: 9)
         #expect(narrow.submit(units) == 1)
         narrow.close()
-        #expect(narrow.take(eventsMax: 1, into: &taken) && !narrow.take(eventsMax: 1, into: &taken))
+        #expect(narrow.waitForUnits() && narrow.take(eventsMax: 1, into: &taken))
+        #expect(!narrow.waitForUnits() && !narrow.take(eventsMax: 1, into: &taken))
         #expect(narrow.submit(units) == 0)
     }
 
