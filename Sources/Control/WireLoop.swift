@@ -8,7 +8,9 @@ package protocol RequestService: AnyObject {
     func receive(_ request: Request, reply: ReplySlot)
 
     /// All lines that had arrived on any connection of this loop were received: the moment to hand a batch on.
-    func batchEnded()
+    /// - Parameter isAlone: whether nobody but the client of this batch has had anything to do on this loop for some turns, so that
+    ///   it keeps nobody waiting if it waits.
+    func batchEnded(isAlone: Bool)
 
     /// Gives the answers that have become known meanwhile. Called after each read of a connection, so it has to cost nothing where
     /// there are none.
@@ -39,8 +41,13 @@ final class WireLoop: @unchecked Sendable {
     private var connections: [Connection] = []
     private var touched: [Connection] = []
     private var turnIsOpen = false
+    /// The connection of the newest turn, and how many turns were of that one alone.
+    private var lonely: (connection: ObjectIdentifier?, turns: Int) = (nil, 0)
+    /// By taste: some milliseconds of one client that sends, is answered, and sends again.
+    static let lonelyTurnsMin = 32
     private var spareWriter = JSONWriter(reserving: 4_096)
     private var ticking: RepeatedTask?
+    private let tickInterval: TimeAmount
     private var stopped: EventLoopPromise<Void>?
     /// Connections refused since the last tick, and the last of them.
     private var refusedCount = 0
@@ -59,6 +66,7 @@ final class WireLoop: @unchecked Sendable {
         // A quarter of the shortest time watched is as late as a verdict may come.
         let shortest = min(limits.lineTimeMax, limits.stalledTimeMax, limits.lingerTimeMax, limits.idleTimeMax)
         let interval = TimeAmount(min(shortest / 4, .seconds(1)))
+        tickInterval = interval
         // Until `end()`. Not weak: that would make every mention of this loop dearer.
         ticking = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.tick() }
     }
@@ -83,9 +91,10 @@ final class WireLoop: @unchecked Sendable {
     }
 
     private func endTurn() {
+        let isAlone = countLonelyTurn()
         if hasReceived {
             hasReceived = false
-            service.batchEnded()
+            service.batchEnded(isAlone: isAlone)
         }
         // Answers that come while this writes, from `batchEnded` included, are of this turn; lines that are taken up again
         // begin the next one.
@@ -93,6 +102,12 @@ final class WireLoop: @unchecked Sendable {
         touched.removeAll(keepingCapacity: true)
         turnIsOpen = false
         for connection in ending { connection.turnEnded() }
+    }
+
+    private func countLonelyTurn() -> Bool {
+        let connection = touched.count == 1 ? ObjectIdentifier(touched[0]) : nil
+        lonely = (connection, connection != nil && connection == lonely.connection ? lonely.turns + 1 : 1)
+        return connection != nil && lonely.turns >= Self.lonelyTurnsMin
     }
 
     /// Lends the loop's writer, empty. What `body` calls may come here again and gets another one.
@@ -125,8 +140,12 @@ final class WireLoop: @unchecked Sendable {
     }
 
     private func tick() {
+        let last = now
         now = .now()
         logRefusals()
+        // Who stood still was this loop, by a commit on a device that did: what clients sent meanwhile is not read yet, and is judged
+        // at the next tick.
+        guard now - last < tickInterval * 4 else { return }
         // Backwards, since a connection that closes gives its place to the last one.
         for connection in connections.reversed() { connection.tick(now) }
     }

@@ -124,7 +124,7 @@ final class Service: RequestService, @unchecked Sendable {
         return ErrorReply(ErrorName(violation), violation.message, at: .params(violation.pointer))
     }
 
-    func batchEnded() { append.batchEnded() }
+    func batchEnded(isAlone: Bool) { append.batchEnded(isAlone: isAlone) }
 
     func giveAnswers() -> Bool { append.giveAnswers() }
 

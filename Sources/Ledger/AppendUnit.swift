@@ -289,7 +289,7 @@ package final class AppendUnit: @unchecked Sendable {
         if slots.count > 1, nameTwice == nil { findNameTwice() }
     }
 
-    /// Refuses the unit, on the appender thread, unless the stream is where the sender thinks it is.
+    /// Has the appender refuse the unit, unless the stream is where the sender thinks it is.
     package func expect(stream: StreamKey, _ expected: ExpectedVersion) {
         expectations.append((streamIndex(of: stream), expected))
     }

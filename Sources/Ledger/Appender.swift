@@ -147,7 +147,7 @@ final class Appender: @unchecked Sendable {
     private func run() {
         while queue.waitForUnits() {
             turn.withLock { _ in
-                // Unless an event loop was faster.
+                // Unless an event loop has just poisoned the log and answered those that waited.
                 guard
                     queue.take(
                         eventsMax: configuration.groupEventsMax, bytesMax: LedgerLimits.groupBytesMax, into: &units)
@@ -167,8 +167,8 @@ final class Appender: @unchecked Sendable {
             units[0].writeCount <= Self.lonelyWritesMax
         else { return false }
         return turn.withLockIfAvailable { _ in
-            // A5.
-            guard queue.isIdle else { return false }
+            // A5; and what was so when the lock was held by another may be so no more.
+            guard queue.isIdle, lonelyGroups.load(ordering: .relaxed) >= Self.lonelyGroupsMin else { return false }
             self.units.removeAll(keepingCapacity: true)
             swap(&self.units, &units)
             appendGroup()

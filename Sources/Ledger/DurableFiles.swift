@@ -84,7 +84,7 @@ package enum DurableFiles {
         return leftovers
     }
 
-    /// Writes a small file (0600) whole: after success it holds `text` and survives a power cut; after an error it
+    /// Writes a file (0600) whole: after success it holds `text` and survives a power cut; after an error it
     /// holds the old text or, where only the last sync failed, the new.
     package static func replaceFile(_ path: String, with text: String) throws(FileError) {
         let bytes = Array(text.utf8)
@@ -100,12 +100,18 @@ package enum DurableFiles {
         let descriptor = try FileError.check("create", temporary) {
             open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
         }
-        do {
-            defer { close(descriptor) }
-            try fill { (bytes) throws(FileError) in try writeAll(bytes, to: descriptor, path: temporary) }
-            try FileError.check("sync", temporary) { fsync(descriptor) }
+        do throws(FileError) {
+            do {
+                defer { close(descriptor) }
+                try fill { (bytes) throws(FileError) in try writeAll(bytes, to: descriptor, path: temporary) }
+                try FileError.check("sync", temporary) { fsync(descriptor) }
+            }
+            try FileError.check("rename", temporary) { rename(temporary, path) }
+        } catch {
+            // What may have filled the disk is not left there.
+            unlink(temporary)
+            throw error
         }
-        try FileError.check("rename", temporary) { rename(temporary, path) }
         try sync(parent(of: path))
     }
 

@@ -165,10 +165,11 @@ package final class EventLog: Sendable {
     package func submit(_ units: [AppendUnit]) -> Int { queue.submit(units) }
     package func submit(_ units: ArraySlice<AppendUnit>) -> Int { queue.submit(units) }
 
-    /// As above, and removes those that were accepted from `units`. A unit of a client that is alone may be appended, and its
-    /// outcome delivered, by the time this returns: it may take as long as a commit.
-    package func submit(removingFrom units: inout [AppendUnit]) {
-        if appender.appendAtOnce(&units) { return }
+    /// As above, and removes those that were accepted from `units`.
+    /// - Parameter mayWait: whether this may take as long as a commit. Then a unit that is the only one for some time is appended,
+    ///   and its outcome delivered, by the time it returns.
+    package func submit(removingFrom units: inout [AppendUnit], mayWait: Bool = false) {
+        if mayWait, appender.appendAtOnce(&units) { return }
         queue.submit(removingFrom: &units)
     }
 
@@ -177,7 +178,7 @@ package final class EventLog: Sendable {
 
     // MARK: News
 
-    /// Calls `body` with the new end after each commit, on the thread that appends: it must only wake something.
+    /// Calls `body` with the new end after each commit, on the thread that appends, which may be one that is submitting: it must only wake something.
     /// - Returns: what `removeOnAppend(_:)` takes.
     package func onAppend(_ body: @escaping @Sendable (Position) -> Void) -> UInt64 { listeners.add(body) }
 

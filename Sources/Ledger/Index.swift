@@ -36,9 +36,9 @@ final class Index: Sendable {
             }
             do throws(LMDBError) {
                 tables = try IndexTables(cache.environment)
+                let streams = try cache.environment.beginRead().count(of: tables.rows)
                 known = KnownStreams(
-                    streams: try cache.environment.beginRead().count(of: tables.rows),
-                    whole: StreamFilterFile.read(of: cache.environment))
+                    streams: streams, whole: StreamFilterFile(of: cache.environment).take(streams: streams))
             } catch { throw .lmdb(error) }
         } catch {
             throw LedgerError(error)
@@ -47,9 +47,10 @@ final class Index: Sendable {
 
     /// Closes it so that the next start finds it as it is now. Nobody may use it any more.
     func closeCleanly() throws(CacheError) {
-        // Where the filter cannot be written, the next start fills it.
-        if let filter = known.current, filter.isWhole { try? StreamFilterFile.write(filter, of: environment) }
+        let file = StreamFilterFile(of: environment)
         try cache.closeCleanly()
+        // The last, since it may be what fills the disk. Where it cannot be written, the next start fills the filter.
+        if let filter = known.current, filter.isWhole { try? file.write(filter) }
     }
 
     func progress() throws(LedgerError) -> UInt64 {

@@ -25,7 +25,7 @@ package struct LogConfiguration: Sendable {
     /// Events of one commit. By taste: the sync is a small part of its time by then.
     package var groupEventsMax = 16_384
     /// A unit of a client that is alone is appended by the event loop that has it, as long as the groups before took no longer than
-    /// this. By taste: it does nothing else meanwhile.
+    /// this. By taste: it does nothing else meanwhile, however long that one takes.
     package var appendAtOnceMax: Duration = .milliseconds(2)
     /// Microseconds that the clock may be behind the newest recorded-at before appends are refused.
     package var clockBehindMicrosecondsMax: Int64 = 5 * 60 * 1_000_000

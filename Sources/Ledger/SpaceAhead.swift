@@ -136,7 +136,7 @@ package final class SpaceAhead: Sendable {
 ///
 /// The zeros go past the page cache (O_DIRECT): in it they would be dirty pages of the log's file, which the next commit's sync
 /// would have to write. Where a file system has no such writes, the space is left allocated only.
-// Sendable: `range` is set by the thread that writes the log while `preparing` is false, and read by this one while it is true.
+// Sendable: `range` is set by whoever writes the log, one at a time, while `preparing` is false, and read by this one while it is true.
 private final class SpaceWriter: @unchecked Sendable {
     /// Made known at once: a few milliseconds.
     static let pieceBytes: UInt64 = 1 << 20

@@ -44,7 +44,8 @@ final class StreamFilter: @unchecked Sendable {
 
     var streamsMax: Int { (Int(mask) + 1) * Self.streamsPerWordMax }
 
-    /// Keys are SHA-256 bits: the low half names the word, the high half, which orders the index, the bits.
+    /// Keys are SHA-256 bits: the low half names the word, the high half, which orders the index, the bits. Whoever changes this, or
+    /// what a key is, changes `StreamFilterFile.format`.
     @inline(__always)
     private func bits(_ key: StreamKey) -> UInt64 {
         let high = key.high

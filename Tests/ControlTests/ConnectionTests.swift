@@ -87,6 +87,28 @@ import Testing
         for number in 4...6 { #expect(try client.line() == result(number, number == 5 ? #""early""# : "{}")) }
     }
 
+    @Test func `a client is alone when nobody else has had a turn for some time`() throws {
+        let server = try TestServer(eventLoops: 1)
+        let client = try server.connect()
+        // A request and its answer are two turns at most.
+        func ask(_ client: TestClient, _ times: Int) throws {
+            for _ in 0..<times { #expect(try client.ask(request(1, .schemaGet)) == result(1)) }
+        }
+        try ask(client, 10)
+        #expect(server.watch.lonelyBatches.value == 0)
+        try ask(client, 100)
+        let alone = server.watch.lonelyBatches.value
+        #expect(alone > 50)
+        let other = try server.connect()
+        for _ in 0..<50 {
+            try ask(other, 1)
+            try ask(client, 1)
+        }
+        #expect(server.watch.lonelyBatches.value == alone)
+        try ask(client, 100)
+        #expect(server.watch.lonelyBatches.value > alone + 50)
+    }
+
     @Test func `blank lines are ignored, carriage returns do no harm`() throws {
         let server = try TestServer()
         let client = try server.connect()

@@ -18,6 +18,7 @@ final class TestService: RequestService {
     final class Watch: Sendable {
         let received = Counter()
         let batches = Counter()
+        let lonelyBatches = Counter()
         let closed = Counter()
         let notified = Counter()
     }
@@ -96,8 +97,9 @@ final class TestService: RequestService {
         }
     }
 
-    func batchEnded() {
+    func batchEnded(isAlone: Bool) {
         watch.batches.increment()
+        if isAlone { watch.lonelyBatches.increment() }
         guard !batch.isEmpty else { return }
         let batch = batch
         self.batch = []

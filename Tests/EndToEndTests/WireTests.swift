@@ -387,6 +387,31 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    /// Alone, its loop appends for it; with more in flight the appender does. Whichever it is, answers and positions keep its order.
+    @Test func `a client that sends now one, now many, is answered in its order`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        var random = SeededGenerator(seed: announcedSeed("WireTests"))
+        var sent = 0
+        for _ in 0..<30 {
+            // Long enough alone, then not.
+            let alone = Int.random(in: 0...60, using: &random)
+            for wave in [Int](repeating: 1, count: alone) + [.random(in: 2...300, using: &random)] {
+                for number in sent..<sent + wave {
+                    try client.send(line: request(number, "append", capture("L\(number)")))
+                }
+                for number in sent..<sent + wave {
+                    let reply = try JSONTree(try #require(try client.line()))
+                    #expect(reply["id"].integer == number && reply["result"]["first"].integer == number, "\(reply)")
+                }
+                sent += wave
+            }
+        }
+        #expect(try client.ask("status")["head"].integer == sent)
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `whoever waits when the daemon stops is told that the events are stored`() throws {
         let place = LedgerPlace()
         // A read model whose map is full follows no more.

@@ -55,7 +55,9 @@ import Testing
         }
 
         /// - Returns: the outcomes, and whether they were delivered on this thread.
-        func append(units: Int = 1, events: Int = 1) throws -> (outcomes: [AppendOutcome], isOwn: Bool) {
+        func append(
+            units: Int = 1, events: Int = 1, mayWait: Bool = true
+        ) throws -> (outcomes: [AppendOutcome], isOwn: Bool) {
             var fresh = try (0..<units).map { _ in
                 let unit = AppendUnit(ledgerID: log.ledgerID, replyTo: watch, token: 0)
                 for _ in 0..<events {
@@ -64,7 +66,7 @@ import Testing
                 }
                 return unit
             }
-            log.submit(removingFrom: &fresh)
+            log.submit(removingFrom: &fresh, mayWait: mayWait)
             guard fresh.isEmpty else { throw NotTaken() }
             return try #require(watch.take(units), "it is never answered")
         }
@@ -105,12 +107,34 @@ import Testing
         try expectAllThere(ledger.log, events: client.count)
     }
 
-    @Test func `where commits take long, event loops wait for none`() throws {
+    @Test func `where commits take long, or others would wait, event loops wait for none`() throws {
         var configuration = LogConfiguration.test
         configuration.appendAtOnceMax = .zero
         let ledger = try TestLedger(LedgerFolder(), configuration)
         let client = Client(ledger.log)
         for _ in 0..<100 { #expect(try !client.append().isOwn) }
+        let other = try TestLedger()
+        let busy = Client(other.log)
+        for _ in 0..<100 { #expect(try !busy.append(mayWait: false).isOwn) }
+    }
+
+    @Test func `after one that took long, they wait for none for some time`() throws {
+        let isSlow = Shared(Atomic<Bool>(false))
+        var configuration = LogConfiguration.test
+        configuration.appendAtOnceMax = .milliseconds(100)
+        configuration.faults = LogFaults { point in
+            if point == .space, isSlow.value.load(ordering: .relaxed) { usleep(150_000) }
+            return nil
+        }
+        let ledger = try TestLedger(LedgerFolder(), configuration)
+        let client = Client(ledger.log)
+        for _ in 0..<3 {
+            try client.appendUntilAtOnce()
+            isSlow.value.store(true, ordering: .relaxed)
+            _ = try client.append()
+            isSlow.value.store(false, ordering: .relaxed)
+            for _ in 0..<Appender.lonelyGroupsMin { #expect(try !client.append().isOwn) }
+        }
     }
 
     @Test func `a full disk is told at once as it is otherwise, and appends go on when there is room`() throws {

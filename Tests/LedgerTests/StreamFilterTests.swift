@@ -137,30 +137,43 @@ import Testing
         func expectEmpty(_ why: String) throws {
             try open { _, filter in #expect(!filter.isWhole && filter.mayHave(stranger), "\(why)") }
         }
+        let good = try bytes(ofFile: file)
         try expectWhole()
+        // It is taken once.
+        try expectEmpty("taken")
 
         // Damaged anywhere, cut short or too long.
-        let good = try bytes(ofFile: file)
-        for offset in [0, 8, 16, 24, 32, 40, good.count / 2, good.count - 33, good.count - 32, good.count - 1] {
+        for offset in [0, 8, 16, 24, 32, 40, 48, good.count / 2, good.count - 33, good.count - 32, good.count - 1] {
             var damaged = good
             damaged[offset] ^= 1
             try write(damaged, toFile: file)
             try expectEmpty("a bit at \(offset)")
         }
-        for count in [0, 7, 39, 40, 71, 72, good.count / 2, good.count - 1] {
+        for count in [0, 7, 47, 48, 79, 80, good.count / 2, good.count - 1] {
             try write(Array(good[..<count]), toFile: file)
             try expectEmpty("\(count) bytes")
         }
         try write(good + [0], toFile: file)
         try expectEmpty("a byte too many")
+        #expect(mkfifo(file, 0o600) == 0)
+        try expectEmpty("a pipe")
         try write(good, toFile: file)
         try expectWhole()
 
         // A commit makes it stale, whatever it was about.
         try open { index, _ in try index.environment.write { try index.tables.setProgress(500, in: &$0) } }
+        try write(good, toFile: file)
         try expectEmpty("stale")
-        unlink(file)
-        try expectEmpty("absent")
+        // One that cannot be written costs nothing else, and leaves nothing.
+        let index = try Index(
+            directory: directory, ledgerID: try #require(ledgerID), logEnd: .max, configuration: .test)
+        while try index.fillKnown(rowsMax: 100) {}
+        try DurableFiles.$beforeStep.withValue({ operation, path in
+            if operation == "sync", path.hasSuffix("FILTER.tmp") { unlink(path) }
+        }) { try index.closeCleanly() }
+        #expect(try text(ofFile: directory + "/STATE").contains("state=clean"))
+        #expect(try !DurableFiles.names(in: directory).contains { $0.hasPrefix(StreamFilterFile.name) })
+        try expectEmpty("not written")
     }
 
     @Test func `a ledger that was killed does not believe the filter of its last clean close`() throws {

@@ -169,7 +169,7 @@ final class TestLedger {
         var rest = units
         while true {
             let before = rest.count
-            log.submit(removingFrom: &rest)
+            log.submit(removingFrom: &rest, mayWait: true)
             if rest.isEmpty { break }
             if rest.count == before { usleep(200) }
         }

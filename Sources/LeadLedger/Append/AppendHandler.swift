@@ -173,19 +173,19 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         return unit
     }
 
-    /// All lines of this turn were received.
-    func batchEnded() {
+    /// All lines of this turn were received. Where their client is alone, this may wait for a commit.
+    func batchEnded(isAlone: Bool) {
         turnInstant = nil
-        handOver()
+        handOver(mayWait: isAlone)
     }
 
     /// Looks the new units up and queues them.
-    private func handOver() {
+    private func handOver(mayWait: Bool = false) {
         guard !fresh.isEmpty else { return }
         AppendUnit.hashAhead(fresh)
         lookUp(fresh)
         // A1.
-        if backlog.isEmpty { log.submit(removingFrom: &fresh) }
+        if backlog.isEmpty { log.submit(removingFrom: &fresh, mayWait: mayWait) }
         if !fresh.isEmpty {
             backlog.append(contentsOf: fresh)
             fresh.removeAll(keepingCapacity: true)

@@ -91,7 +91,7 @@ enum LinesTarget {
                 if let params = request.params { writer.raw(params.raw) } else { writer.null() }
             }
         }
-        func batchEnded() {}
+        func batchEnded(isAlone: Bool) {}
         func giveAnswers() -> Bool { false }
         func connectionClosed(_ connection: Connection) {}
     }
