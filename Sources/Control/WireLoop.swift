@@ -65,10 +65,9 @@ final class WireLoop: @unchecked Sendable {
         service = try makeService(eventLoop)
         // A quarter of the shortest time watched is as late as a verdict may come.
         let shortest = min(limits.lineTimeMax, limits.stalledTimeMax, limits.lingerTimeMax, limits.idleTimeMax)
-        let interval = TimeAmount(min(shortest / 4, .seconds(1)))
-        tickInterval = interval
+        tickInterval = TimeAmount(min(shortest / 4, .seconds(1)))
         // Until `end()`. Not weak: that would make every mention of this loop dearer.
-        ticking = eventLoop.scheduleRepeatedTask(initialDelay: interval, delay: interval) { _ in self.tick() }
+        ticking = eventLoop.scheduleRepeatedTask(initialDelay: tickInterval, delay: tickInterval) { _ in self.tick() }
     }
 
     // MARK: Turns

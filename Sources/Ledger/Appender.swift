@@ -163,12 +163,10 @@ final class Appender: @unchecked Sendable {
     ///
     /// - Returns: whether it did. Then its outcome is delivered, and `units` empty. If not, it belongs in the queue.
     func appendAtOnce(_ units: inout [AppendUnit]) -> Bool {
-        guard lonelyGroups.load(ordering: .relaxed) >= Self.lonelyGroupsMin, units.count == 1,
-            units[0].writeCount <= Self.lonelyWritesMax
-        else { return false }
+        guard mayAppendAtOnce, Self.isLonely(units) else { return false }
         return turn.withLockIfAvailable { _ in
             // A5; and what was so when the lock was held by another may be so no more.
-            guard queue.isIdle, lonelyGroups.load(ordering: .relaxed) >= Self.lonelyGroupsMin else { return false }
+            guard queue.isIdle, mayAppendAtOnce else { return false }
             self.units.removeAll(keepingCapacity: true)
             swap(&self.units, &units)
             appendGroup()
@@ -176,11 +174,18 @@ final class Appender: @unchecked Sendable {
         } ?? false
     }
 
+    /// Whether as many lonely groups have come one after the other as it takes.
+    private var mayAppendAtOnce: Bool { lonelyGroups.load(ordering: .relaxed) >= Self.lonelyGroupsMin }
+
+    private static func isLonely(_ group: [AppendUnit]) -> Bool {
+        group.count == 1 && group[0].writeCount <= lonelyWritesMax
+    }
+
     /// Appends `units`, answers, and announces.
     private func appendGroup() {
-        let began = MonotonicClock.nanoseconds()
-        let isLonely = units.count == 1 && units[0].writeCount <= Self.lonelyWritesMax
         if isPoisoned { return answer(&units, with: .refused(.poisoned)) }
+        let began = MonotonicClock.nanoseconds()
+        let isLonely = Self.isLonely(units)
         do throws(GroupFailure) {
             let before = overlay.end
             do throws(GroupFailure) { try append(units) } catch {

@@ -8,8 +8,8 @@ import LMDB
 /// offset size
 ///    0     8   "LLFILTER", as a number in the machine's order: a file of another order is not taken
 ///    8     8   the format, 1: which bits a key has, and what a key is
-///   16     8   device and      of the index's data.mdb: a copy put in its place is not what this speaks of
-///   24     8   inode
+///   16     8   the device of the index's data.mdb,
+///   24     8   and its inode: a copy put in its place is not what this speaks of
 ///   32     8   LMDB's number of the last transaction in it
 ///   40     8   number of words
 ///   48   8 n   the words
@@ -26,7 +26,6 @@ struct StreamFilterFile {
 
     private static let magic: UInt64 = 0x4C4C_4649_4C54_4552
     private static let format: UInt64 = 1
-    private static let headerBytes = 48
 
     private let path: String
     /// All of the header but the number of words.
@@ -44,14 +43,11 @@ struct StreamFilterFile {
         precondition(filter.isWhole, "K2")
         let words = UnsafeRawBufferPointer(filter.bytes)
         let header = header + [UInt64(words.count / 8)]
-        var sum = SHA256()
-        header.withUnsafeBytes { sum.update($0) }
-        sum.update(words)
-        let digest = sum.finalize { [UInt8]($0) }
+        let sum = Self.sum(header, words)
         try DurableFiles.replaceFile(path) { (write) throws(FileError) in
             try write(header.span.bytes)
             try write(words.bytes)
-            try write(digest.span.bytes)
+            try write(sum.span.bytes)
         }
     }
 
@@ -70,23 +66,28 @@ struct StreamFilterFile {
         // 1. Of this index, and as long as it says.
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
-        var found = [UInt64](repeating: 0, count: Self.headerBytes / 8)
+        var found = [UInt64](repeating: 0, count: header.count + 1)
         guard found.withUnsafeMutableBytes({ Self.fill($0, from: descriptor) }) else { return nil }
-        let wordBytes = Int(status.st_size) - Self.headerBytes - SHA256.byteCount
+        let wordBytes = Int(status.st_size) - found.count * 8 - SHA256.byteCount
         let words = wordBytes / 8
         guard wordBytes > 0, wordBytes % 8 == 0, words.nonzeroBitCount == 1,
             words <= max(StreamFilter.wordsMin, streams), found == header + [UInt64(words)]
         else { return nil }
         // 2. As it was written.
         guard let filter = StreamFilter(words: words), Self.fill(filter.bytes, from: descriptor) else { return nil }
-        var digest = [UInt8](repeating: 0, count: SHA256.byteCount)
-        guard digest.withUnsafeMutableBytes({ Self.fill($0, from: descriptor) }) else { return nil }
-        var sum = SHA256()
-        found.withUnsafeBytes { sum.update($0) }
-        sum.update(UnsafeRawBufferPointer(filter.bytes))
-        guard sum.finalize({ $0.elementsEqual(digest) }) else { return nil }
+        var sum = [UInt8](repeating: 0, count: SHA256.byteCount)
+        guard sum.withUnsafeMutableBytes({ Self.fill($0, from: descriptor) }),
+            sum == Self.sum(found, UnsafeRawBufferPointer(filter.bytes))
+        else { return nil }
         filter.setFilledTo(.max)
         return filter
+    }
+
+    private static func sum(_ header: [UInt64], _ words: UnsafeRawBufferPointer) -> [UInt8] {
+        var sum = SHA256()
+        header.withUnsafeBytes { sum.update($0) }
+        sum.update(words)
+        return sum.finalize { [UInt8]($0) }
     }
 
     private static func fill(_ bytes: UnsafeMutableRawBufferPointer, from descriptor: Int32) -> Bool {

@@ -167,10 +167,9 @@ final class TestLedger {
 
     func submit(_ units: [AppendUnit]) -> [AppendOutcome] {
         var rest = units
-        while true {
+        while !rest.isEmpty {
             let before = rest.count
             log.submit(removingFrom: &rest, mayWait: true)
-            if rest.isEmpty { break }
             if rest.count == before { usleep(200) }
         }
         return sink.wait(for: units.map(\.token))
