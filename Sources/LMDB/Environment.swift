@@ -239,10 +239,23 @@ package final class Environment: @unchecked Sendable {
     ///
     /// Not while a write transaction that opened a table is unfinished: LMDB would give both the same number.
     package func existingTable(named name: String) throws(LMDBError) -> Table? {
-        precondition(!isOpeningTable.load(ordering: .acquiring), "an unfinished write transaction has opened a table")
         guard Table.isValidName(name) else {
             throw LMDBError(code: MDB_BAD_VALSIZE, operation: .openTable, context: name)
         }
+        return try openExisting(name)
+    }
+
+    /// LMDB's own table, in which the named ones are entries. Entries beside them must have other keys than their names.
+    package func mainTable() throws(LMDBError) -> Table {
+        guard let table = try openExisting(nil) else {
+            throw LMDBError(code: MDB_NOTFOUND, operation: .openTable, context: "the main table")
+        }
+        return table
+    }
+
+    /// - Parameter name: nil for the main table.
+    private func openExisting(_ name: String?) throws(LMDBError) -> Table? {
+        precondition(!isOpeningTable.load(ordering: .acquiring), "an unfinished write transaction has opened a table")
         var transaction: OpaquePointer?
         try LMDBError.check(mdb_txn_begin(handle, nil, UInt32(MDB_RDONLY), &transaction), .beginRead)
         var dbi: MDB_dbi = 0
@@ -250,10 +263,10 @@ package final class Environment: @unchecked Sendable {
         guard code == MDB_SUCCESS else {
             mdb_txn_abort(transaction)
             if code == MDB_NOTFOUND { return nil }
-            throw LMDBError(code: code, operation: .openTable, context: name)
+            throw LMDBError(code: code, operation: .openTable, context: name ?? "")
         }
         // An abort would close the table again.
-        try LMDBError.check(mdb_txn_commit(transaction), .openTable, name)
+        try LMDBError.check(mdb_txn_commit(transaction), .openTable, name ?? "")
         return Table(dbi: dbi)
     }
 

@@ -1,4 +1,4 @@
-/// A named table of an environment. Only a number: copy it freely, use it with the environment it came from.
+/// A table of an environment, named but for the main one. Only a number: copy it freely, use it with the environment it came from.
 ///
 /// Keys are 1 to 511 bytes (LMDB's limit), ordered bytewise, at most one value a key: MDB_DUPSORT is never used,
 /// since 0.9.24 has known faults there. Integers are keys in big-endian, so that numeric order is key order.

@@ -62,6 +62,7 @@ final class Appender: @unchecked Sendable {
     /// Why nothing may be written; nil: it may.
     private var noRoom: AppendRefusal?
     private var staged: ContiguousArray<StagedEvent> = []
+    private let newestLeaves: NewestLeaves
     private var stagedRows = RowTable(capacity: 1 << 15)
     private var stagedNames = NameTable(capacity: 1 << 15)
     /// What a unit that fails takes back: the row of each of its streams before it.
@@ -84,12 +85,13 @@ final class Appender: @unchecked Sendable {
     private static let retryMilliseconds = 250
 
     init(
-        log: LogStore, snapshot: consuming IndexSnapshot, overlay: Overlay, queue: AppendQueue, follower: IndexFollower,
-        rush: Rush, configuration: LogConfiguration, lastRecordedAt: Int64, lifecycle: @escaping StreamLifecycle,
-        clock: @escaping @Sendable () -> Int64, announce: @escaping @Sendable (Position) -> Void,
-        onPoison: @escaping @Sendable (LedgerError) -> Void
+        log: LogStore, newestLeaves: NewestLeaves, snapshot: consuming IndexSnapshot, overlay: Overlay,
+        queue: AppendQueue, follower: IndexFollower, rush: Rush, configuration: LogConfiguration,
+        lastRecordedAt: Int64, lifecycle: @escaping StreamLifecycle, clock: @escaping @Sendable () -> Int64,
+        announce: @escaping @Sendable (Position) -> Void, onPoison: @escaping @Sendable (LedgerError) -> Void
     ) {
         self.log = log
+        self.newestLeaves = newestLeaves
         self.snapshot = consume snapshot
         self.snapshot?.reset()
         self.overlay = overlay
@@ -191,6 +193,7 @@ final class Appender: @unchecked Sendable {
             do throws(GroupFailure) { try append(units) } catch {
                 guard case .dropped(let refusal) = error else { throw error }
                 unstageAll()
+                newestLeaves.rollBack()
                 try append(units, room: refusal)
             }
             answer(&units)
@@ -262,6 +265,7 @@ final class Appender: @unchecked Sendable {
             if writesRegisters, let table = newRegisters ?? log.registers {
                 registerPages = try transaction.pages(of: table)
             }
+            if !staged.isEmpty { try newestLeaves.putRest(to: log.leaves, in: &transaction) }
             // 4.
             if let code = configuration.faults?.code(.commit) { throw LMDBError(code: code, operation: .commit) }
             try transaction.commit()
@@ -276,6 +280,7 @@ final class Appender: @unchecked Sendable {
         // 5.
         if let newRegisters { log.adoptRegisters(newRegisters) }
         guard !staged.isEmpty else { return }
+        newestLeaves.didCommit()
         lastRecordedAt.store(recordedAt, ordering: .relaxed)
         overlay.join(staged)
         unstageAll()
@@ -333,7 +338,7 @@ final class Appender: @unchecked Sendable {
     }
 
     /// Two pages filled one after the other hold more than one page's bytes between them, so twice the bytes are enough
-    /// (a record's node has about 26 bytes around it, a leaf's entry 58); the rest is for the pages above, the pages
+    /// (a record's node has about 26 bytes around it, its leaf hash takes 34); the rest is for the pages above, the pages
     /// copied on the way down, and the free list.
     static func bytesAtWorst(events: Int, bytes: Int) -> Int { 2 * (bytes + 128 * events) + 256 << 10 }
 
@@ -535,9 +540,7 @@ final class Appender: @unchecked Sendable {
             let version = staged[firstStaged + index].event.version
             let leaf = unit.finish(index, position: position, recordedAt: recordedAt, version: version.rawValue)
             try transaction.put(unit.record(index).whole, in: log.records, at: position, .append)
-            try leaf.withBytes { (leaf) throws(LMDBError) in
-                try transaction.put(leaf, in: log.leaves, at: position, .append)
-            }
+            try newestLeaves.append(leaf, at: position, to: log.leaves, in: &transaction)
             Self.add(
                 ReceiptEvent(position: Position(rawValue: position), version: version, leaf: leaf), to: &receipt,
                 recordedAt: recordedAt, isDuplicate: false)
@@ -618,7 +621,7 @@ final class Appender: @unchecked Sendable {
         _ position: UInt64, _ transaction: borrowing WriteTransaction
     ) throws(LMDBError) -> (record: RecordView, leaf: LeafHash) {
         let found: (record: RecordView, leaf: LeafHash)?
-        do throws(LedgerError) { found = try log.record(at: position, in: transaction) } catch {
+        do throws(LedgerError) { found = try log.record(at: position, in: transaction, newest: newestLeaves) } catch {
             corruption = error
             throw error.underlying ?? Self.corruptionFound
         }

@@ -31,9 +31,9 @@ extension EventLog {
     /// The leaf hash stored for an event; nil when the log does not reach that far.
     package func leaf(at position: Position) throws(LedgerError) -> LeafHash? {
         let transaction = try beginRead()
-        do throws(LMDBError) {
-            return try transaction.unsafeValue(in: log.leaves, at: position.rawValue).flatMap { LeafHash(bytes: $0) }
-        } catch { throw LedgerError(error) }
+        do throws(LMDBError) { return try log.leaves.leaf(at: position.rawValue, in: transaction) } catch {
+            throw LedgerError(error)
+        }
     }
 
     private func beginRead() throws(LedgerError) -> ReadTransaction {

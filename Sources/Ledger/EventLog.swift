@@ -67,8 +67,8 @@ package final class EventLog: Sendable {
 
         // 4. The threads.
         let eventLog = EventLog(
-            lock: lock, log: log, reader: try LogReader(log), index: index,
-            snapshot: try IndexSnapshot(index: index, log: log), overlay: overlay, progress: progress,
+            lock: lock, log: log, newestLeaves: try log.newestLeaves(end: end), reader: try LogReader(log),
+            index: index, snapshot: try IndexSnapshot(index: index, log: log), overlay: overlay, progress: progress,
             lastRecordedAt: lastRecordedAt, configuration: configuration, lifecycle: lifecycle, clock: clock,
             onPoison: onPoison)
         try eventLog.follower.start()
@@ -80,9 +80,9 @@ package final class EventLog: Sendable {
     }
 
     private init(
-        lock: LedgerLock, log: LogStore, reader: LogReader, index: Index, snapshot: consuming IndexSnapshot,
-        overlay: Overlay, progress: UInt64, lastRecordedAt: Int64, configuration: LogConfiguration,
-        lifecycle: @escaping StreamLifecycle, clock: @escaping @Sendable () -> Int64,
+        lock: LedgerLock, log: LogStore, newestLeaves: NewestLeaves, reader: LogReader, index: Index,
+        snapshot: consuming IndexSnapshot, overlay: Overlay, progress: UInt64, lastRecordedAt: Int64,
+        configuration: LogConfiguration, lifecycle: @escaping StreamLifecycle, clock: @escaping @Sendable () -> Int64,
         onPoison: @escaping @Sendable (LedgerError) -> Void
     ) {
         let listeners = Listeners()
@@ -99,8 +99,8 @@ package final class EventLog: Sendable {
             index: index, log: reader, overlay: overlay, rush: rush, progress: progress, configuration: configuration,
             onBroken: { brokenIndex.report($0) })
         appender = Appender(
-            log: log, snapshot: snapshot, overlay: overlay, queue: queue, follower: follower, rush: rush,
-            configuration: configuration,
+            log: log, newestLeaves: newestLeaves, snapshot: snapshot, overlay: overlay, queue: queue,
+            follower: follower, rush: rush, configuration: configuration,
             lastRecordedAt: lastRecordedAt, lifecycle: lifecycle, clock: clock,
             announce: { listeners.announce($0) }, onPoison: onPoison)
         // Without the index nothing says which events are stored: the log stops. Its STATE goes, so that the next start

@@ -98,8 +98,11 @@ package struct LogChecker {
         do throws(LMDBError) {
             let transaction = try log.environment.beginRead()
             let records = try transaction.count(of: log.records)
-            let leaves = try transaction.count(of: log.leaves)
-            if records != leaves { error("log", "\(records) records and \(leaves) leaf hashes") }
+            if let leaves = try log.leaves.count(in: transaction) {
+                if records != leaves { error("log", "\(records) records and \(leaves) leaf hashes") }
+            } else {
+                error("log", "the leaf hashes have gaps, or do not end where the last ones begin")
+            }
             let parts = UInt64(records) / Self.streamsAtOnceMax + 1
             for part in 0..<parts {
                 try walkLog(log, transaction, isFirst: part == 0, part: part, of: parts)
@@ -134,8 +137,7 @@ package struct LogChecker {
                     error("position \(expected)", "is missing; the next record is at \(position)")
                 }
                 expected = position &+ 1
-                let stored = try transaction.unsafeValue(in: log.leaves, at: position).flatMap { LeafHash(bytes: $0) }
-                if let stored {
+                if let stored = try log.leaves.leaf(at: position, in: transaction) {
                     if LeafHash(of: entry.value) != stored { error(place, "the record does not match its leaf hash") }
                 } else {
                     error(place, "has no leaf hash")

@@ -6,21 +6,23 @@ import Synchronization
 /// The log's environment and its tables: what is on disk, and reading it with every check.
 ///
 /// ```
-/// records   position u64 -> record          leaves    position u64 -> SHA-256, 32 bytes
+/// records   position u64 -> record
+/// leaves    the leaf hashes, see `LeafTable`
 /// registers see `Register.swift`; there once one was written
 /// meta      "ledger" -> 16 bytes of the ledger id, "created" -> i64 microseconds since 1970
 /// ```
 ///
 /// Invariants:
-/// - S1: `records` and `leaves` have the keys 0, 1, 2, ... without a gap, and the same ones.
-/// - S2: the trailer of the record at p says p, and its leaf hash is the one stored at p.
+/// - S1: there are records and leaf hashes of the positions 0, 1, 2, ... without a gap, and of the same ones.
+/// - S2: the trailer of the record at p says p, and its leaf hash is the one stored for p.
 /// - S3: recorded-at never goes backwards.
 final class LogStore: Sendable {
-    static let tableNames = ["records", "leaves", "meta"]
+    private static let recordsName = "records"
+    private static let metaName = "meta"
 
     let environment: Environment
     let records: Table
-    let leaves: Table
+    let leaves: LeafTable
     let ledgerID: LedgerID
     private let registersTable: Mutex<Table?>
 
@@ -31,9 +33,9 @@ final class LogStore: Sendable {
     init(environment: Environment) throws(LedgerError) {
         self.environment = environment
         do throws(LMDBError) {
-            guard let records = try environment.existingTable(named: "records"),
-                let leaves = try environment.existingTable(named: "leaves"),
-                let meta = try environment.existingTable(named: "meta")
+            guard let records = try environment.existingTable(named: Self.recordsName),
+                let leaves = try LeafTable(in: environment, records: records),
+                let meta = try environment.existingTable(named: Self.metaName)
             else { throw LMDBError(code: ENOENT, operation: .openTable, context: "the log's tables") }
             self.records = records
             self.leaves = leaves
@@ -52,7 +54,7 @@ final class LogStore: Sendable {
 
     /// Writes what an empty log consists of. For an environment that is being created.
     static func initialize(_ environment: Environment, ledgerID: LedgerID, created: Int64) throws(LMDBError) {
-        let tables = try environment.openTables(tableNames)
+        let tables = try environment.openTables(recordsName, LeafTable.name, metaName)
         var transaction = try environment.beginWrite()
         let meta = tables[2]
         try ledgerID.withBytes { (bytes) throws(LMDBError) in
@@ -68,25 +70,24 @@ final class LogStore: Sendable {
     func findEnd() throws(LedgerError) -> (end: UInt64, lastRecordedAt: Int64) {
         do throws(LMDBError) {
             let transaction = try environment.beginRead()
-            let counts = (try transaction.count(of: records), try transaction.count(of: leaves))
-            var recordCursor = try transaction.makeCursor(on: records)
-            var leafCursor = try transaction.makeCursor(on: leaves)
-            let lastRecord = try recordCursor.last()
-            let lastLeaf = try leafCursor.last()
-            guard let lastRecord, let lastLeaf else {
-                guard lastRecord == nil, lastLeaf == nil, counts == (0, 0) else { throw Self.tablesDiffer }
+            let count = try transaction.count(of: records)
+            guard let leafCount = try leaves.count(in: transaction) else { throw Self.tablesDiffer }
+            var cursor = try transaction.makeCursor(on: records)
+            guard let lastRecord = try cursor.last() else {
+                guard (count, leafCount) == (0, 0) else { throw Self.tablesDiffer }
                 return (0, .min)
             }
-            guard let end = lastRecord.key.bigEndianUInt64.map({ $0 &+ 1 }), end > 0,
-                lastLeaf.key.bigEndianUInt64 == end - 1, let count = Int(exactly: end), counts == (count, count),
-                RecordView.fault(in: lastRecord.value) == nil
+            guard let end = lastRecord.key.bigEndianUInt64.map({ $0 &+ 1 }), end > 0, Int(exactly: end) == count,
+                leafCount == count, RecordView.fault(in: lastRecord.value) == nil
             else { throw Self.tablesDiffer }
             return (end, RecordView(trusted: lastRecord.value).recordedAt)
-        } catch {
-            guard error == Self.tablesDiffer else { throw LedgerError(error) }
-            throw LedgerError(
-                .corruption, "the log's tables have gaps, or do not end together", path: environment.directory)
-        }
+        } catch { throw tableError(error) }
+    }
+
+    private func tableError(_ error: LMDBError) -> LedgerError {
+        guard error == Self.tablesDiffer else { return LedgerError(error) }
+        return LedgerError(
+            .corruption, "the log's tables have gaps, or do not end together", path: environment.directory)
     }
 
     static let registersName = "registers"
@@ -114,23 +115,23 @@ final class LogStore: Sendable {
         var found = try cursors.seek(to: from)
         var page: UInt = 0
         while let first = found {
-            Self.fetchPage(behind: first.record.value, &page)
+            Self.fetchPage(behind: first.value, &page)
             // Two at a time, since their hashes together cost little more than one. What is wrong with the second is told when
             // the first has been seen.
             let second = position + 1 - from < limit ? try cursors.next() : nil
             let hashes: (first: LeafHash, second: LeafHash?) =
-                if let second { LeafHash.pair(of: first.record.value, second.record.value) } else {
-                    (LeafHash(of: first.record.value), nil)
+                if let second { LeafHash.pair(of: first.value, second.value) } else {
+                    (LeafHash(of: first.value), nil)
                 }
             // What `body` throws is the caller's, and goes through as it is.
-            let (view, hash) = try checked(first.record, first.leaf, hash: hashes.first, at: position)
+            let (view, hash) = try checked(first, cursors.leaf(at: position), hash: hashes.first, at: position)
             position += 1
-            bytes += first.record.value.count
+            bytes += first.value.count
             guard try body(view, hash), bytes < bytesMax else { return position }
             guard let second, let secondHash = hashes.second else { return position }
-            let (secondView, _) = try checked(second.record, second.leaf, hash: secondHash, at: position)
+            let (secondView, _) = try checked(second, cursors.leaf(at: position), hash: secondHash, at: position)
             position += 1
-            bytes += second.record.value.count
+            bytes += second.value.count
             guard try body(secondView, secondHash), position - from < limit, bytes < bytesMax else { return position }
             // Each 64 events.
             if let deadline, (position - from) & 62 == 0, MonotonicClock.nanoseconds() > deadline { return position }
@@ -151,15 +152,13 @@ final class LogStore: Sendable {
 
     /// S1 and S2 for one record, whose bytes have the hash `hash`.
     private func checked(
-        _ record: Cursor.Entry, _ leaf: Cursor.Entry?, hash: LeafHash, at position: UInt64
+        _ record: Cursor.Entry, _ leaf: LeafHash?, hash: LeafHash, at position: UInt64
     ) throws(LedgerError) -> (RecordView, LeafHash) {
         guard record.key.bigEndianUInt64 == position else {
             throw .corruption("the log has a gap: no record", at: position)
         }
-        guard let leaf, leaf.key.bigEndianUInt64 == position, let stored = LeafHash(bytes: leaf.value) else {
-            throw .corruption("the log has a record without a leaf hash", at: position)
-        }
-        return (try Self.checked(record.value, hash: hash, against: stored, at: position), stored)
+        let leaf = try Self.present(leaf, at: position)
+        return (try Self.checked(record.value, hash: hash, against: leaf, at: position), leaf)
     }
 
     /// The record `bytes`, if it is the one that was stored at `position` with this leaf hash.
@@ -186,59 +185,67 @@ final class LogStore: Sendable {
         return record
     }
 
+    private static func present(_ leaf: LeafHash?, at position: UInt64) throws(LedgerError) -> LeafHash {
+        guard let leaf else { throw .corruption("the log has a record without a leaf hash", at: position) }
+        return leaf
+    }
+
     /// The checked record at `position` in a transaction that is open; nil when there is none.
+    /// - Parameter newest: where the transaction is one that appends, the leaf hashes it has not put yet.
     func record<T: ReadingTransaction & ~Copyable>(
-        at position: UInt64, in transaction: borrowing T
+        at position: UInt64, in transaction: borrowing T, newest: NewestLeaves? = nil
     ) throws(LedgerError) -> (record: RecordView, leaf: LeafHash)? {
         let bytes: UnsafeRawBufferPointer?
-        let leafBytes: UnsafeRawBufferPointer?
+        let stored: LeafHash?
         do throws(LMDBError) {
             bytes = try transaction.unsafeValue(in: records, at: position)
-            leafBytes = try transaction.unsafeValue(in: leaves, at: position)
+            stored =
+                if let leaf = newest?.leaf(at: position) { leaf } else {
+                    try leaves.leaf(at: position, in: transaction)
+                }
         } catch { throw LedgerError(error) }
         guard let bytes else { return nil }
-        guard let leaf = leafBytes.flatMap({ LeafHash(bytes: $0) }) else {
-            throw .corruption("the log has a record without a leaf hash", at: position)
-        }
+        let leaf = try Self.present(stored, at: position)
         return (try Self.checked(bytes, against: leaf, at: position), leaf)
+    }
+
+    /// What whoever appends goes on from.
+    func newestLeaves(end: UInt64) throws(LedgerError) -> NewestLeaves {
+        do throws(LMDBError) {
+            let transaction = try environment.beginRead()
+            guard let newest = try leaves.newestLeaves(end: end, in: transaction) else { throw Self.tablesDiffer }
+            return newest
+        } catch { throw tableError(error) }
     }
 }
 
 /// Records and their leaf hashes, side by side.
 private struct LogCursors: ~Copyable {
     private var records: Cursor
-    private var leaves: Cursor
+    private var leaves: LeafCursor
 
     static func open(_ log: LogStore, _ transaction: borrowing ReadTransaction) throws(LedgerError) -> LogCursors {
-        let records = try cursor(on: log.records, transaction)
-        let leaves = try cursor(on: log.leaves, transaction)
-        return LogCursors(records: records, leaves: leaves)
+        do throws(LMDBError) {
+            let records = try transaction.makeCursor(on: log.records)
+            let leaves = try log.leaves.makeCursor(in: transaction)
+            return LogCursors(records: records, leaves: leaves)
+        } catch { throw LedgerError(error) }
     }
 
-    private init(records: consuming Cursor, leaves: consuming Cursor) {
+    private init(records: consuming Cursor, leaves: consuming LeafCursor) {
         self.records = records
         self.leaves = leaves
     }
 
-    private static func cursor(
-        on table: Table, _ transaction: borrowing ReadTransaction
-    ) throws(LedgerError) -> Cursor {
-        do throws(LMDBError) { return try transaction.makeCursor(on: table) } catch { throw LedgerError(error) }
+    mutating func seek(to position: UInt64) throws(LedgerError) -> Cursor.Entry? {
+        do throws(LMDBError) { return try records.seek(to: position) } catch { throw LedgerError(error) }
     }
 
-    mutating func seek(to position: UInt64) throws(LedgerError) -> (record: Cursor.Entry, leaf: Cursor.Entry?)? {
-        do throws(LMDBError) {
-            let record = try records.seek(to: position)
-            let leaf = try leaves.seek(to: position)
-            return record.map { ($0, leaf) }
-        } catch { throw LedgerError(error) }
+    mutating func next() throws(LedgerError) -> Cursor.Entry? {
+        do throws(LMDBError) { return try records.next() } catch { throw LedgerError(error) }
     }
 
-    mutating func next() throws(LedgerError) -> (record: Cursor.Entry, leaf: Cursor.Entry?)? {
-        do throws(LMDBError) {
-            let record = try records.next()
-            let leaf = try leaves.next()
-            return record.map { ($0, leaf) }
-        } catch { throw LedgerError(error) }
+    mutating func leaf(at position: UInt64) throws(LedgerError) -> LeafHash? {
+        do throws(LMDBError) { return try leaves.leaf(at: position) } catch { throw LedgerError(error) }
     }
 }

@@ -40,15 +40,22 @@ func liveValues(in directory: String) throws -> [LiveValue] {
     var main: MDB_dbi = 0
     try check(mdb_dbi_open(transaction, nil, 0, &main), "the table of tables")
     var values: [LiveValue] = []
+    func add(_ value: MDB_val, of table: String) {
+        let offset = UInt(bitPattern: value.mv_data) - base
+        values.append(LiveValue(table: table, offset: Int(offset), count: value.mv_size))
+    }
     for entry in try entries(of: main) {
         let name = String(
             decoding: UnsafeRawBufferPointer(start: entry.key.mv_data, count: entry.key.mv_size), as: UTF8.self)
         var table: MDB_dbi = 0
-        try check(mdb_dbi_open(transaction, name, 0, &table), "table \(name)")
-        for entry in try entries(of: table) {
-            let offset = UInt(bitPattern: entry.value.mv_data) - base
-            values.append(LiveValue(table: name, offset: Int(offset), count: entry.value.mv_size))
+        let code = mdb_dbi_open(transaction, name, 0, &table)
+        // An entry beside the tables: the newest leaf hashes.
+        if code == MDB_INCOMPATIBLE {
+            add(entry.value, of: "the table of tables")
+            continue
         }
+        try check(code, "table \(name)")
+        for entry in try entries(of: table) { add(entry.value, of: name) }
     }
     return values
 }
