@@ -56,17 +56,12 @@ final class Appender: @unchecked Sendable {
 
     // The group.
     private var units: [AppendUnit] = []
-    private var groupStart: UInt64 = 0
     private var recordedAt: Int64 = 0
     private var clockNow: Int64 = 0
     /// Why nothing may be written; nil: it may.
     private var noRoom: AppendRefusal?
-    private var staged: ContiguousArray<StagedEvent> = []
+    private var staged = StagedGroup()
     private let newestLeaves: NewestLeaves
-    private var stagedRows = RowTable(capacity: 1 << 15)
-    private var stagedNames = NameTable(capacity: 1 << 15)
-    /// What a unit that fails takes back: the row of each of its streams before it.
-    private var rowsBefore: [(key: StreamKey, row: StreamRow?)] = []
     /// For look-ups that have to be repeated; active only while a group is settled. Its own from the start: where all
     /// readers are lent, appending must go on. Nil once the log is closed.
     private var snapshot: IndexSnapshot?
@@ -192,7 +187,7 @@ final class Appender: @unchecked Sendable {
             let before = overlay.end
             do throws(GroupFailure) { try append(units) } catch {
                 guard case .dropped(let refusal) = error else { throw error }
-                unstageAll()
+                staged.removeAll()
                 newestLeaves.rollBack()
                 try append(units, room: refusal)
             }
@@ -207,7 +202,7 @@ final class Appender: @unchecked Sendable {
             let wasLonely = isLonely && now - began <= appendAtOnceMax
             lonelyGroups.store(wasLonely ? lonelyGroups.load(ordering: .relaxed) + 1 : 0, ordering: .relaxed)
         } catch {
-            unstageAll()
+            staged.removeAll()
             let reason = error.reason
             let isFirst = poison(because: reason)
             answer(&units, with: .unknown)
@@ -244,7 +239,7 @@ final class Appender: @unchecked Sendable {
 
         writesRegisters = false
         newRegisters = nil
-        groupStart = overlay.end
+        staged.begin(at: overlay.end)
         let last = lastRecordedAt.load(ordering: .relaxed)
         clockNow = clock()
         recordedAt = max(clockNow, last)
@@ -282,8 +277,8 @@ final class Appender: @unchecked Sendable {
         guard !staged.isEmpty else { return }
         newestLeaves.didCommit()
         lastRecordedAt.store(recordedAt, ordering: .relaxed)
-        overlay.join(staged)
-        unstageAll()
+        overlay.join(staged.events)
+        staged.removeAll()
     }
 
     /// Has what the tables know of a unit's first events fetched; most units have one.
@@ -293,8 +288,7 @@ final class Appender: @unchecked Sendable {
             let key = unit.slots[event].key
             let name = unit.slots[event].name
             overlay.fetch(key, name)
-            stagedRows.fetch(key)
-            stagedNames.fetch(NameTable.bits(key, name))
+            staged.fetch(key, name)
         }
     }
 
@@ -357,12 +351,6 @@ final class Appender: @unchecked Sendable {
             }
         }
         return (min(4 * writes, registerPages ?? 0) + writes) * pageBytes
-    }
-
-    private func unstageAll() {
-        for index in staged.indices.reversed() { unstageName(index) }
-        for staged in staged where stagedRows[staged.event.key] != nil { stagedRows.remove(staged.event.key) }
-        staged.removeAll(keepingCapacity: true)
     }
 
     // MARK: Answers
@@ -459,13 +447,12 @@ final class Appender: @unchecked Sendable {
 
         // 5.
         let firstStaged = staged.count
-        rowsBefore.removeAll(keepingCapacity: true)
         for event in 0..<unit.eventCount {
             let slot = unit.slots[event]
             let before = row(of: unit.streams[slot.stream])
             switch lifecycle(before?.state, slot.type, slot.variant, slot.isBackfill) {
             case .refused(let reason):
-                takeBack(from: firstStaged)
+                staged.takeBack(keeping: firstStaged)
                 return .refused(.lifecycle(event: event, reason: reason, state: before?.state))
             case .next(let state): stage(slot, before, state)
             }
@@ -473,12 +460,12 @@ final class Appender: @unchecked Sendable {
 
         // Nothing is against it (A2), but perhaps there is no room.
         if let noRoom {
-            takeBack(from: firstStaged)
+            staged.takeBack(keeping: firstStaged)
             return .refused(noRoom)
         }
         if unit.isDryRun {
-            let versions = staged[firstStaged...].map(\.event.version)
-            takeBack(from: firstStaged)
+            let versions = staged.events[firstStaged...].map(\.version)
+            staged.takeBack(keeping: firstStaged)
             return .wouldAppend(versions)
         }
         if !unit.registerWrites.isEmpty { try writeRegisters(of: unit, &transaction) }
@@ -489,42 +476,17 @@ final class Appender: @unchecked Sendable {
     /// The newest row of a stream: staged, else in the overlay, else as the unit's look-up found it.
     @inline(__always)
     private func row(of stream: StreamSlot) -> StreamRow? {
-        stagedRows[stream.key] ?? overlay.row(of: stream.key) ?? stream.row
+        staged.row(of: stream.key) ?? overlay.row(of: stream.key) ?? stream.row
     }
-
-    // MARK: Staging
 
     @inline(__always)
     private func stage(_ slot: EventSlot, _ before: StreamRow?, _ state: UInt64) {
-        let position = groupStart + UInt64(staged.count)
-        let version = StreamVersion(rawValue: (before?.version.rawValue ?? 0) + 1)
-        let first = before?.first ?? Position(rawValue: position)
-        stagedNames.insert(NameTable.bits(slot.key, slot.name), position: position)
-        let replaced = stagedRows.set(
-            StreamRow(first: first, last: Position(rawValue: position), version: version, state: state), for: slot.key)
-        rowsBefore.append((slot.key, replaced))
-        staged.append(
-            StagedEvent(
-                event: TailEvent(
-                    key: slot.key, name: slot.name, version: version, state: state,
-                    previous: before?.last.rawValue ?? TailEvent.none, type: slot.type, variant: slot.variant,
-                    isBackfill: slot.isBackfill), first: first))
-    }
-
-    private func unstageName(_ index: Int) {
-        let event = staged[index].event
-        stagedNames.remove(NameTable.bits(event.key, event.name), position: groupStart + UInt64(index))
-    }
-
-    /// Takes back what the newest unit has staged, which has not been put.
-    private func takeBack(from first: Int) {
-        while staged.count > first {
-            unstageName(staged.count - 1)
-            staged.removeLast()
-        }
-        while let (key, row) = rowsBefore.popLast() {
-            if let row { stagedRows.set(row, for: key) } else { stagedRows.remove(key) }
-        }
+        staged.stage(
+            TailEvent(
+                key: slot.key, name: slot.name, first: before?.first ?? Position(rawValue: staged.end),
+                version: StreamVersion(rawValue: (before?.version.rawValue ?? 0) + 1), state: state,
+                previous: before?.last.rawValue ?? TailEvent.none, type: slot.type, variant: slot.variant,
+                isBackfill: slot.isBackfill))
     }
 
     // MARK: Writing
@@ -536,8 +498,8 @@ final class Appender: @unchecked Sendable {
         if let code = configuration.faults?.code(.put) { throw LMDBError(code: code, operation: .put) }
         var receipt: AppendReceipt?
         for index in 0..<unit.eventCount {
-            let position = groupStart + UInt64(firstStaged + index)
-            let version = staged[firstStaged + index].event.version
+            let position = staged.start + UInt64(firstStaged + index)
+            let version = staged.event(at: position).version
             let leaf = unit.finish(index, position: position, recordedAt: recordedAt, version: version.rawValue)
             try transaction.put(unit.record(index).whole, in: log.records, at: position, .append)
             try newestLeaves.append(leaf, at: position, to: log.leaves, in: &transaction)
@@ -597,14 +559,10 @@ final class Appender: @unchecked Sendable {
     ) throws(LMDBError) -> UInt64? {
         let key = unit.slots[index].key
         let name = unit.slots[index].name
-        var walk = stagedNames.walk(NameTable.bits(key, name))
-        while let low = stagedNames.next(&walk) {
-            let position = groupStart + UInt64(low &- UInt32(truncatingIfNeeded: groupStart))
-            let event = staged[Int(position - groupStart)].event
-            if event.key == key, event.name == name, try hasName(of: unit, index, position, transaction) {
-                return position
-            }
+        let staged = try staged.firstPosition(of: key, name) { (position) throws(LMDBError) in
+            try hasName(of: unit, index, position, transaction)
         }
+        if let staged { return staged }
         return try overlay.firstPosition(of: key, name) { (position) throws(LMDBError) in
             try hasName(of: unit, index, position, transaction)
         }
@@ -688,8 +646,7 @@ final class Appender: @unchecked Sendable {
         let from = max(expected.rawValue + 1, version > most ? version - most + 1 : 1)
         // Back through what the index may not know ...
         while version >= from, position != TailEvent.none, position >= overlay.floor {
-            let event =
-                position >= groupStart ? staged[Int(position - groupStart)].event : overlay.event(at: position)
+            let event = position >= staged.start ? staged.event(at: position) : overlay.event(at: position)
             events.append(StoredEvent(position: Position(rawValue: position), type: event.type))
             position = event.previous
             version -= 1

@@ -18,7 +18,7 @@ package struct LogConfiguration: Sendable {
     package var tailEventsMax = 1_000_000
     /// So many that the index has not taken in, in a rush or at a start, and it is not put off any more. What is left of the tail is
     /// for what comes while it catches up.
-    var tailEventsHeld: Int { tailEventsMax / 4 * 3 }
+    var tailEventsHeld: Int { tailEventsMax / 20 * 17 }
     /// Units, and bytes of their records, that may wait for the appender: 16 MiB is a tenth of a second of work.
     package var queueBytesMax = 16 << 20
     package var queueUnitsMax = 65_536

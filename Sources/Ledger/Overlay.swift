@@ -4,6 +4,8 @@ import Synchronization
 struct TailEvent {
     var key: StreamKey
     var name: NameHash
+    /// The position of the stream's first event.
+    var first: Position
     var version: StreamVersion
     /// The stream's state after it.
     var state: UInt64
@@ -15,6 +17,12 @@ struct TailEvent {
     var isBackfill: Bool
 
     static let none = UInt64.max
+
+    /// Its stream's row after it.
+    @inline(__always)
+    func row(at position: UInt64) -> StreamRow {
+        StreamRow(first: first, last: Position(rawValue: position), version: version, state: state)
+    }
 }
 
 /// The newest events of the log, in memory: all that the index may not know yet.
@@ -33,25 +41,23 @@ struct TailEvent {
 ///
 /// Invariants:
 /// - O1: it holds exactly the events `floor..<end`, all of them committed.
-/// - O2: `rows[key]` is the newest row of each stream that has an event in `floor..<end`, and of no other.
-/// - O3: `names` holds each event in `floor..<end` once.
-/// - O4: `floor` is at most what the index had taken in at its last but one commit (`trimTarget`).
-/// - O5: only the thread that appends (A5) changes it, and does so under the lock. So that thread reads without the lock, and
+/// - O2: in `tables` is each event in `floor..<end` by its name, and the newest of each stream that has one there, and no other.
+/// - O3: `floor` is at most what the index had taken in at its last but one commit (`trimTarget`).
+/// - O4: only the thread that appends (A5) changes it, and does so under the lock. So that thread reads without the lock, and
 ///   every other one with it; but for the events below `end` and from the index's progress on, which stay as they are
 ///   until the index has moved on twice, and which the follower therefore reads without it.
 ///
-/// A hot stream costs no more than others: each event is one slot in each table, taken out again when it is trimmed.
-// Sendable: O5.
+/// A hot stream costs no more than others: each event is one slot of a table, taken out again when it is trimmed.
+// Sendable: O4.
 final class Overlay: @unchecked Sendable {
     private let lock = Mutex(())
-    private var rows = RowTable()
-    private var names = NameTable()
+    private var tables = EventTables()
     private var tail: Tail
-    /// The same events, for the follower, who reads beside the appender's changes of `tail` (O5).
+    /// The same events, for the follower, who reads beside the appender's changes of `tail` (O4).
     private let followed: Tail.Events
     private var floorPosition: UInt64
     private let published: Atomic<UInt64>
-    /// Below this the events are no longer needed (O4). The follower moves it.
+    /// Below this the events are no longer needed (O3). The follower moves it.
     let trimTarget: Atomic<UInt64>
 
     /// An empty one that begins at `floor`, and will hold at most `eventsMax` events and a group.
@@ -73,33 +79,21 @@ final class Overlay: @unchecked Sendable {
     var floor: UInt64 { floorPosition }
     var count: Int { Int(end - floorPosition) }
 
-    /// Has what the tables hold of an event fetched. They are larger than the processor's caches, and waiting for memory was
-    /// most of what settling took.
     @inline(__always)
-    func fetch(_ key: StreamKey, _ name: NameHash) {
-        rows.fetch(key)
-        names.fetch(NameTable.bits(key, name))
-    }
+    func fetch(_ key: StreamKey, _ name: NameHash) { tables.fetch(key, name) }
 
     /// How many events before one is looked at it is fetched: some hundreds of nanoseconds. By taste.
     static let fetchedAhead = 8
 
     @inline(__always)
-    func row(of key: StreamKey) -> StreamRow? { rows[key] }
+    func row(of key: StreamKey) -> StreamRow? { tables.row(of: key, from: floorPosition) { tail[$0] } }
 
     /// Lends each position in the tail whose event has this name's hash, until `body` returns true for one.
     @inline(__always)
     func firstPosition<E: Error>(
         of key: StreamKey, _ name: NameHash, where body: (UInt64) throws(E) -> Bool
     ) throws(E) -> UInt64? {
-        var walk = names.walk(NameTable.bits(key, name))
-        while let low = names.next(&walk) {
-            // The tail is far shorter than 2^32 events, so the low half says which.
-            let position = floorPosition + UInt64(low &- UInt32(truncatingIfNeeded: floorPosition))
-            let event = tail[position]
-            if event.key == key, event.name == name, try body(position) { return position }
-        }
-        return nil
+        try tables.firstPosition(of: key, name, from: floorPosition, { tail[$0] }, where: body)
     }
 
     /// An event at `floor..<end`.
@@ -109,16 +103,12 @@ final class Overlay: @unchecked Sendable {
     }
 
     /// Takes in what was committed, and announces the new end.
-    func join(_ events: ContiguousArray<StagedEvent>) {
+    func join(_ events: ContiguousArray<TailEvent>) {
         lock.withLock { _ in
             var position = published.load(ordering: .relaxed)
-            for staged in events {
-                tail.append(staged.event, at: position)
-                names.insert(NameTable.bits(staged.event.key, staged.event.name), position: position)
-                rows.set(
-                    StreamRow(
-                        first: staged.first, last: Position(rawValue: position), version: staged.event.version,
-                        state: staged.event.state), for: staged.event.key)
+            for event in events {
+                tail.append(event, at: position)
+                tables.add(event, at: position, from: floorPosition)
                 position += 1
             }
             published.store(position, ordering: .releasing)
@@ -134,9 +124,7 @@ final class Overlay: @unchecked Sendable {
                 let ahead = floorPosition + UInt64(Self.fetchedAhead)
                 if ahead < target { fetch(tail[ahead].key, tail[ahead].name) }
                 let event = tail[floorPosition]
-                names.remove(NameTable.bits(event.key, event.name), position: floorPosition)
-                // Its stream's newest: then the stream has no other event here (O2).
-                if rows[event.key]?.last.rawValue == floorPosition { rows.remove(event.key) }
+                tables.removeFirst(event, at: floorPosition)
                 floorPosition += 1
                 tail.forget(below: floorPosition)
             }
@@ -149,7 +137,7 @@ final class Overlay: @unchecked Sendable {
 
     /// The newest row of a stream and the floor, as of one moment.
     func currentRow(of key: StreamKey) -> (row: StreamRow?, floor: UInt64) {
-        lock.withLock { _ in (rows[key], floorPosition) }
+        lock.withLock { _ in (row(of: key), floorPosition) }
     }
 
     /// Walks back along a stream from its event at `position`, at most `limit` events, while `body` returns true.
@@ -169,19 +157,12 @@ final class Overlay: @unchecked Sendable {
         }
     }
 
-    /// Copies the events `range`, which must be at or beyond the index's progress and below `end` (O5).
+    /// Copies the events `range`, which must be at or beyond the index's progress and below `end` (O4).
     func copyEvents(_ range: Range<UInt64>, into events: inout ContiguousArray<TailEvent>) {
         events.removeAll(keepingCapacity: true)
         events.reserveCapacity(range.count)
         for position in range { events.append(followed[position]) }
     }
-}
-
-/// An event of the group that is being written.
-struct StagedEvent {
-    var event: TailEvent
-    /// The first of its stream.
-    var first: Position
 }
 
 /// A ring of the newest events, in chunks, so that it takes memory for what it holds.
@@ -191,7 +172,7 @@ private struct Tail {
     /// Chunks kept for reuse. By taste.
     private static let sparesMax = 16
 
-    /// Where the events lie. A constant, so that whoever may read an event (O5) reads nothing that somebody changes.
+    /// Where the events lie. A constant, so that whoever may read an event (O4) reads nothing that somebody changes.
     struct Events {
         let chunks: UnsafeMutablePointer<UnsafeMutablePointer<TailEvent>?>
         let mask: Int

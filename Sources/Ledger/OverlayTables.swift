@@ -1,104 +1,113 @@
 import CLeafHash
 
-// The two hash tables of the overlay and of a group: open addressing, linear probing, no allocation but to grow. Their
-// keys are SHA-256 bits already, so hashing is taking some of them.
-
-/// Stream key -> newest row.
-struct RowTable: ~Copyable {
-    struct Slot {
-        var key: StreamKey
-        /// A version of 0: the slot is free.
-        var row: StreamRow
-
-        static let free = Slot(
-            key: StreamKey(high: 0, low: 0), row: StreamRow(first: .zero, last: .zero, version: .zero, state: 0))
-        var isFree: Bool { row.version.rawValue == 0 }
-    }
-
-    private var slots: UnsafeMutablePointer<Slot>
-    private var mask: Int
-    private(set) var count = 0
+/// How events that the index may not know are found, by stream and by name: those of the overlay, and those of a group.
+///
+/// The tables hold positions only, 8 bytes an entry, and what else there is to know is in the event itself: a table of whole rows took
+/// 100 MB for a burst, was seldom in the processor's caches, and to grow it took a twentieth of the burst.
+///
+/// The events are those from a position on, fewer than 2^32, in order; `event` lends the one at a position.
+struct EventTables: ~Copyable {
+    /// The newest event of each stream.
+    private var streams: PositionTable
+    /// Each event.
+    private var names: PositionTable
 
     init(capacity: Int = 1_024) {
-        precondition(capacity.nonzeroBitCount == 1)
-        slots = .allocate(capacity: capacity)
-        slots.initialize(repeating: .free, count: capacity)
-        mask = capacity - 1
+        streams = PositionTable(capacity: capacity)
+        names = PositionTable(capacity: capacity)
     }
 
-    deinit { slots.deallocate() }
-
+    /// Has what the tables hold of an event fetched. They are larger than the processor's caches, and waiting for memory was
+    /// most of what settling took.
     @inline(__always)
-    private func home(_ key: StreamKey) -> Int { Int(truncatingIfNeeded: key.low) & mask }
-
-    /// The slot of `key`, or the free one where it would go.
-    @inline(__always)
-    private func find(_ key: StreamKey) -> Int {
-        var index = home(key)
-        while !slots[index].isFree, slots[index].key != key { index = (index + 1) & mask }
-        return index
+    func fetch(_ key: StreamKey, _ name: NameHash) {
+        streams.fetch(PositionTable.bits(key))
+        names.fetch(PositionTable.bits(key, name))
     }
 
+    /// A stream's newest row.
     @inline(__always)
-    subscript(key: StreamKey) -> StreamRow? {
-        let slot = slots[find(key)]
-        return slot.isFree ? nil : slot.row
-    }
-
-    /// Has the slot of `key` fetched, for whoever asks for it soon.
-    @inline(__always)
-    func fetch(_ key: StreamKey) { clh_fetch(slots + home(key), MemoryLayout<Slot>.stride) }
-
-    /// Sets the row of `key`, and gives the one before.
-    @inline(__always)
-    @discardableResult
-    mutating func set(_ row: StreamRow, for key: StreamKey) -> StreamRow? {
-        var index = find(key)
-        guard slots[index].isFree else {
-            let before = slots[index].row
-            slots[index].row = row
-            return before
+    func row(of key: StreamKey, from start: UInt64, _ event: (UInt64) -> TailEvent) -> StreamRow? {
+        var walk = streams.walk(PositionTable.bits(key))
+        while let position = streams.next(&walk, from: start) {
+            let event = event(position)
+            if event.key == key { return event.row(at: position) }
         }
-        if (count + 1) * 2 > mask {
-            grow()
-            index = find(key)
-        }
-        slots[index] = Slot(key: key, row: row)
-        count += 1
         return nil
     }
 
-    /// Removes the row of `key`, which must be there, and closes the gap in its run.
-    mutating func remove(_ key: StreamKey) {
-        var gap = find(key)
-        precondition(!slots[gap].isFree, "a row that is not there cannot be removed")
-        var index = (gap + 1) & mask
-        while !slots[index].isFree {
-            // One may move back to the gap unless its home lies between the gap and itself.
-            if (index - home(slots[index].key)) & mask >= (index - gap) & mask {
-                slots[gap] = slots[index]
-                gap = index
-            }
-            index = (index + 1) & mask
+    /// Lends each position whose event has this name's hash, until `body` returns true for one.
+    @inline(__always)
+    func firstPosition<E: Error>(
+        of key: StreamKey, _ name: NameHash, from start: UInt64, _ event: (UInt64) -> TailEvent,
+        where body: (UInt64) throws(E) -> Bool
+    ) throws(E) -> UInt64? {
+        var walk = names.walk(PositionTable.bits(key, name))
+        while let position = names.next(&walk, from: start) {
+            let event = event(position)
+            if event.key == key, event.name == name, try body(position) { return position }
         }
-        slots[gap] = .free
-        count -= 1
+        return nil
     }
 
-    private mutating func grow() {
-        let old = slots
-        let oldCapacity = mask + 1
-        slots = .allocate(capacity: oldCapacity * 2)
-        slots.initialize(repeating: .free, count: oldCapacity * 2)
-        mask = oldCapacity * 2 - 1
-        for index in 0..<oldCapacity where !old[index].isFree { slots[find(old[index].key)] = old[index] }
-        old.deallocate()
+    /// Takes in the next event.
+    @inline(__always)
+    mutating func add(_ event: TailEvent, at position: UInt64, from start: UInt64) {
+        names.insert(PositionTable.bits(event.key, event.name), position: position)
+        let bits = PositionTable.bits(event.key)
+        if let previous = event.previous(from: start) {
+            streams.move(bits, from: previous, to: position)
+        } else {
+            streams.insert(bits, position: position)
+        }
+    }
+
+    /// Forgets the oldest event.
+    @inline(__always)
+    mutating func removeFirst(_ event: TailEvent, at position: UInt64) {
+        removeName(event, at: position)
+        // There where it is the newest: then its stream has no other.
+        _ = streams.remove(PositionTable.bits(event.key), position: position)
+    }
+
+    /// Takes the newest event out again.
+    mutating func removeLast(_ event: TailEvent, at position: UInt64, from start: UInt64) {
+        removeName(event, at: position)
+        let bits = PositionTable.bits(event.key)
+        if let previous = event.previous(from: start) {
+            streams.move(bits, from: position, to: previous)
+        } else {
+            _ = streams.remove(bits, position: position)
+        }
+    }
+
+    mutating func removeAll() {
+        streams.removeAll()
+        names.removeAll()
+    }
+
+    @inline(__always)
+    private mutating func removeName(_ event: TailEvent, at position: UInt64) {
+        let wasThere = names.remove(PositionTable.bits(event.key, event.name), position: position)
+        precondition(wasThere, "the tables have the name of each event")
     }
 }
 
-/// Name of an event -> positions where it may be. It holds 32 bits of each name, so a hit has to be looked at.
-struct NameTable: ~Copyable {
-    /// High half: bits of the name, the lowest of them always 1. Low half: the position's low bits. 0: free.
+extension TailEvent {
+    /// The position of the stream's event before it, if that is not before `start`.
+    @inline(__always)
+    fileprivate func previous(from start: UInt64) -> UInt64? {
+        previous != TailEvent.none && previous >= start ? previous : nil
+    }
+}
+
+/// What an event is found by (its name, its stream) -> positions where it may be. It holds 32 bits of each, so a hit has to be
+/// looked at.
+///
+/// Open addressing, linear probing, no allocation but to grow. What it is asked for are SHA-256 bits already, so hashing is taking some
+/// of them.
+struct PositionTable: ~Copyable {
+    /// High half: bits of what is looked for, the lowest of them always 1. Low half: the position's low bits. 0: free.
     private var slots: UnsafeMutablePointer<UInt64>
     private var mask: Int
     private(set) var count = 0
@@ -112,7 +121,10 @@ struct NameTable: ~Copyable {
 
     deinit { slots.deallocate() }
 
-    /// The stream counts too: many streams have an event of the same source and id.
+    @inline(__always)
+    static func bits(_ key: StreamKey) -> UInt32 { UInt32(truncatingIfNeeded: key.low) | 1 }
+
+    /// Of a name. The stream counts too: many streams have an event of the same source and id.
     @inline(__always)
     static func bits(_ key: StreamKey, _ name: NameHash) -> UInt32 {
         UInt32(truncatingIfNeeded: ((name.rest ^ key.high) &* 0x9E37_79B9_7F4A_7C15) >> 32) | 1
@@ -134,13 +146,14 @@ struct NameTable: ~Copyable {
     @inline(__always)
     func walk(_ bits: UInt32) -> Walk { Walk(index: home(bits), bits: bits) }
 
-    /// The low half of the next position; nil at the end.
+    /// The next position; nil at the end. None is before `start`, nor 2^32 behind it: so its low half says which it is.
     @inline(__always)
-    func next(_ walk: inout Walk) -> UInt32? {
+    func next(_ walk: inout Walk, from start: UInt64) -> UInt64? {
         while slots[walk.index] != 0 {
             let slot = slots[walk.index]
             walk.index = (walk.index + 1) & mask
-            if UInt32(slot >> 32) == walk.bits { return UInt32(truncatingIfNeeded: slot) }
+            guard UInt32(slot >> 32) == walk.bits else { continue }
+            return start + UInt64(UInt32(truncatingIfNeeded: slot) &- UInt32(truncatingIfNeeded: start))
         }
         return nil
     }
@@ -148,7 +161,7 @@ struct NameTable: ~Copyable {
     @inline(__always)
     mutating func insert(_ bits: UInt32, position: UInt64) {
         if (count + 1) * 2 > mask { grow() }
-        place(UInt64(bits) << 32 | position & 0xFFFF_FFFF)
+        place(Self.slot(bits, position))
         count += 1
     }
 
@@ -159,14 +172,34 @@ struct NameTable: ~Copyable {
         slots[index] = slot
     }
 
-    /// Removes one entry, which must be there, and closes the gap in its run.
-    mutating func remove(_ bits: UInt32, position: UInt64) {
-        let wanted = UInt64(bits) << 32 | position & 0xFFFF_FFFF
-        var gap = home(bits)
-        while slots[gap] != wanted {
-            precondition(slots[gap] != 0, "a name that is not there cannot be removed")
-            gap = (gap + 1) & mask
+    @inline(__always)
+    private func find(_ slot: UInt64) -> Int? {
+        var index = home(UInt32(slot >> 32))
+        while slots[index] != slot {
+            guard slots[index] != 0 else { return nil }
+            index = (index + 1) & mask
         }
+        return index
+    }
+
+    @inline(__always)
+    private static func slot(_ bits: UInt32, _ position: UInt64) -> UInt64 {
+        UInt64(bits) << 32 | position & 0xFFFF_FFFF
+    }
+
+    /// Gives an entry, which must be there, another position.
+    @inline(__always)
+    mutating func move(_ bits: UInt32, from before: UInt64, to position: UInt64) {
+        guard let index = find(Self.slot(bits, before)) else {
+            preconditionFailure("an entry that is not there cannot be moved")
+        }
+        slots[index] = Self.slot(bits, position)
+    }
+
+    /// Removes one entry and closes the gap in its run.
+    /// - Returns: whether it was there.
+    mutating func remove(_ bits: UInt32, position: UInt64) -> Bool {
+        guard var gap = find(Self.slot(bits, position)) else { return false }
         var index = (gap + 1) & mask
         while slots[index] != 0 {
             if (index - home(UInt32(slots[index] >> 32))) & mask >= (index - gap) & mask {
@@ -177,6 +210,12 @@ struct NameTable: ~Copyable {
         }
         slots[gap] = 0
         count -= 1
+        return true
+    }
+
+    mutating func removeAll() {
+        slots.update(repeating: 0, count: mask + 1)
+        count = 0
     }
 
     private mutating func grow() {

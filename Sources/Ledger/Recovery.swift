@@ -17,8 +17,9 @@ struct Recovery {
             let limit = min(LedgerLimits.indexTransactionEventsMax, Int(end - progress))
             events.reserveCapacity(limit)
             try scan(from: progress, limit: limit) { record in
-                // `apply` computes the state, and needs no link to the event before.
-                events.append(TailEvent(record, record.keys, state: 0, previous: TailEvent.none))
+                // `apply` computes the state, and needs neither the first event nor the one before.
+                events.append(
+                    TailEvent(record, record.keys, first: record.position, state: 0, previous: TailEvent.none))
             }
             do throws(Index.FollowError) {
                 try index.apply(events, from: progress, log: reader, lifecycle: lifecycle)
@@ -36,7 +37,7 @@ struct Recovery {
     /// Fills the overlay with the events from its floor, which is the index's progress, to the end.
     func refill(_ overlay: Overlay, to end: UInt64) throws(LedgerError) {
         guard overlay.end < end else { return }
-        var staged: ContiguousArray<StagedEvent> = []
+        var staged: ContiguousArray<TailEvent> = []
         var failure: LedgerError?
         let snapshot = try IndexSnapshot(index: index, log: log)
         let limit = Int(end - overlay.end)
@@ -56,7 +57,7 @@ struct Recovery {
 
     private func stage(
         _ record: RecordView, _ overlay: Overlay, _ snapshot: borrowing IndexSnapshot
-    ) throws(LedgerError) -> StagedEvent {
+    ) throws(LedgerError) -> TailEvent {
         let keys = record.keys
         let key = keys.stream
         let before = if let row = overlay.row(of: key) { row as StreamRow? } else { try snapshot.row(of: key) }
@@ -69,9 +70,9 @@ struct Recovery {
         case .refused(let reason):
             throw .corruption("the lifecycle refuses a stored event (reason \(reason))", at: position)
         case .next(let state):
-            return StagedEvent(
-                event: TailEvent(record, keys, state: state, previous: before?.last.rawValue ?? TailEvent.none),
-                first: before?.first ?? record.position)
+            return TailEvent(
+                record, keys, first: before?.first ?? record.position, state: state,
+                previous: before?.last.rawValue ?? TailEvent.none)
         }
     }
 
@@ -90,9 +91,9 @@ struct Recovery {
 }
 
 extension TailEvent {
-    init(_ record: RecordView, _ keys: EventKeys, state: UInt64, previous: UInt64) {
+    init(_ record: RecordView, _ keys: EventKeys, first: Position, state: UInt64, previous: UInt64) {
         self.init(
-            key: keys.stream, name: keys.name, version: record.version, state: state, previous: previous,
+            key: keys.stream, name: keys.name, first: first, version: record.version, state: state, previous: previous,
             type: record.type, variant: record.variant, isBackfill: record.isBackfill)
     }
 }

@@ -474,7 +474,8 @@ import Testing
         ledger.flushIndex()
         // A stream's first event, so that no version tells.
         let event = TailEvent(
-            key: StreamKey("new"), name: NameHash(tag: 1, rest: 2), version: version(1), state: 256,
+            key: StreamKey("new"), name: NameHash(tag: 1, rest: 2), first: .zero, version: version(1),
+            state: 256,
             previous: TailEvent.none, type: 5, variant: 0, isBackfill: false)
         let reader = try LogReader(ledger.log.log)
         for start in [0, 1, 3] as [UInt64] {
@@ -495,7 +496,8 @@ import Testing
         ledger.append(TestEvent(id: "1"), TestEvent(id: "2"))
         ledger.flushIndex()
         let event = TailEvent(
-            key: StreamKey("L-1"), name: NameHash(tag: 1, rest: 2), version: version(1), state: 256,
+            key: StreamKey("L-1"), name: NameHash(tag: 1, rest: 2), first: .zero, version: version(1),
+            state: 256,
             previous: TailEvent.none, type: 5, variant: 0, isBackfill: false)
         let reader = try LogReader(ledger.log.log)
         let error = #expect(throws: Index.FollowError.self) {

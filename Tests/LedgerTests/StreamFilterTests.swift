@@ -44,7 +44,8 @@ import Testing
                 events.append(
                     TailEvent(
                         key: streams[stream].key, name: NameHash(tag: UInt32(events.count), rest: end),
-                        version: version(streams[stream].version), state: 0, previous: TailEvent.none, type: 1,
+                        first: .zero, version: version(streams[stream].version), state: 0, previous: TailEvent.none,
+                        type: 1,
                         variant: 0, isBackfill: false))
             }
             for _ in 0..<Int.random(in: 1...300, using: &generator) {
