@@ -465,6 +465,13 @@ extension AppendUnit {
         Self.fetchStorage(of: &streams)
     }
 
+    /// Has fetched what is read and written first when a position is given to its last record: the end of that.
+    @inline(__always)
+    func fetchEnd() {
+        let bytesMax = 192
+        clh_fetch(bytes.base + max(0, bytes.count - bytesMax), bytesMax)
+    }
+
     /// To ask an array where its elements are would count a reference to them, which waits for the very line that is to be fetched. An
     /// array is nothing but that reference; if ever it were not, what is fetched would be of no use, and do no harm.
     @inline(__always)
@@ -482,6 +489,14 @@ extension [AppendUnit] {
             units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
                 for unit in units { unit._withUnsafeGuaranteedRef(body) }
             }
+        }
+    }
+
+    /// Lends one of them in the same way.
+    @inline(__always)
+    func lend(at index: Int, _ body: (AppendUnit) -> Void) {
+        withUnsafeBufferPointer { units in
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { $0[index]._withUnsafeGuaranteedRef(body) }
         }
     }
 

@@ -252,8 +252,7 @@ final class Appender: @unchecked Sendable {
             var transaction = try log.environment.beginWrite()
             // 3.
             for index in units.indices {
-                let ahead = index + Overlay.fetchedAhead
-                if ahead < units.count { fetch(units[ahead]) }
+                fetchAhead(of: index, in: units)
                 units[index].outcome = try settle(units[index], &transaction)
             }
             guard !staged.isEmpty || writesRegisters else { return }
@@ -281,14 +280,29 @@ final class Appender: @unchecked Sendable {
         staged.removeAll()
     }
 
-    /// Has what the tables know of a unit's first events fetched; most units have one.
+    /// Of a unit so many events are fetched; most have one. By taste.
+    private static let eventsFetchedMax = 4
+
+    /// Has what is known of the events of units to come fetched: what the tables hold, then what that leads to.
     @inline(__always)
-    private func fetch(_ unit: AppendUnit) {
-        for event in 0..<min(unit.eventCount, 4) {
-            let key = unit.slots[event].key
-            let name = unit.slots[event].name
-            overlay.fetch(key, name)
-            staged.fetch(key, name)
+    private func fetchAhead(of index: Int, in units: [AppendUnit]) {
+        let far = index + Overlay.fetchedAhead
+        if far < units.count {
+            units.lend(at: far) { unit in
+                for event in 0..<min(unit.eventCount, Self.eventsFetchedMax) {
+                    overlay.fetch(unit.slots[event].key, unit.slots[event].name)
+                    staged.fetch(unit.slots[event].key, unit.slots[event].name)
+                }
+            }
+        }
+        let near = index + Overlay.newestFetchedAhead
+        if near < units.count {
+            units.lend(at: near) { unit in
+                for event in 0..<min(unit.eventCount, Self.eventsFetchedMax) {
+                    overlay.fetchNewest(of: unit.slots[event].key)
+                }
+                unit.fetchEnd()
+            }
         }
     }
 

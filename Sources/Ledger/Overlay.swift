@@ -1,3 +1,4 @@
+import CLeafHash
 import Synchronization
 
 /// What the index will need of an event, and what the overlay knows of it.
@@ -82,8 +83,16 @@ final class Overlay: @unchecked Sendable {
     @inline(__always)
     func fetch(_ key: StreamKey, _ name: NameHash) { tables.fetch(key, name) }
 
-    /// How many events before one is looked at it is fetched: some hundreds of nanoseconds. By taste.
-    static let fetchedAhead = 8
+    /// Has the newest event of a stream fetched, once what the tables hold of it was.
+    @inline(__always)
+    func fetchNewest(of key: StreamKey) {
+        if let position = tables.likelyPosition(of: key, from: floorPosition) { tail.fetch(position) }
+    }
+
+    /// How many events before one is looked at it is fetched, and how many before it what the tables then lead to: some hundreds of
+    /// nanoseconds each. By taste.
+    static let fetchedAhead = 12
+    static let newestFetchedAhead = 6
 
     @inline(__always)
     func row(of key: StreamKey) -> StreamRow? { tables.row(of: key, from: floorPosition) { tail[$0] } }
@@ -178,8 +187,11 @@ private struct Tail {
         let mask: Int
 
         @inline(__always)
-        subscript(position: UInt64) -> TailEvent {
-            chunks[Int(position >> UInt64(chunkBits)) & mask].unsafelyUnwrapped[Int(position) & (chunkEvents - 1)]
+        subscript(position: UInt64) -> TailEvent { place(of: position).pointee }
+
+        @inline(__always)
+        func place(of position: UInt64) -> UnsafeMutablePointer<TailEvent> {
+            chunks[Int(position >> UInt64(chunkBits)) & mask].unsafelyUnwrapped + (Int(position) & (chunkEvents - 1))
         }
     }
 
@@ -203,6 +215,11 @@ private struct Tail {
 
     @inline(__always)
     subscript(position: UInt64) -> TailEvent { events[position] }
+
+    @inline(__always)
+    func fetch(_ position: UInt64) {
+        clh_fetch(events.place(of: position), MemoryLayout<TailEvent>.stride)
+    }
 
     @inline(__always)
     mutating func append(_ event: TailEvent, at position: UInt64) {

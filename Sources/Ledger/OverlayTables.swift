@@ -25,6 +25,13 @@ struct EventTables: ~Copyable {
         names.fetch(PositionTable.bits(key, name))
     }
 
+    /// Where a stream's newest event may be: the first of the places to look at. For whoever has it fetched.
+    @inline(__always)
+    func likelyPosition(of key: StreamKey, from start: UInt64) -> UInt64? {
+        var walk = streams.walk(PositionTable.bits(key))
+        return streams.next(&walk, from: start)
+    }
+
     /// A stream's newest row.
     @inline(__always)
     func row(of key: StreamKey, from start: UInt64, _ event: (UInt64) -> TailEvent) -> StreamRow? {
