@@ -444,7 +444,7 @@ final class Appender: @unchecked Sendable {
 
         // 4.
         for (index, expectation) in unit.expectations.enumerated() {
-            let row = row(of: unit.streams[expectation.stream])
+            let row = try row(of: unit.streams[expectation.stream])
             let version = row?.version ?? .zero
             let expected: StreamVersion
             switch expectation.expected {
@@ -463,7 +463,7 @@ final class Appender: @unchecked Sendable {
         let firstStaged = staged.count
         for event in 0..<unit.eventCount {
             let slot = unit.slots[event]
-            let before = row(of: unit.streams[slot.stream])
+            let before = try row(of: unit.streams[slot.stream])
             switch lifecycle(before?.state, slot.type, slot.variant, slot.isBackfill) {
             case .refused(let reason):
                 staged.takeBack(keeping: firstStaged)
@@ -489,8 +489,12 @@ final class Appender: @unchecked Sendable {
 
     /// The newest row of a stream: staged, else in the overlay, else as the unit's look-up found it.
     @inline(__always)
-    private func row(of stream: StreamSlot) -> StreamRow? {
-        staged.row(of: stream.key) ?? overlay.row(of: stream.key) ?? stream.row
+    private func row(of stream: StreamSlot) throws(LMDBError) -> StreamRow? {
+        if let row = staged.row(of: stream.key) ?? overlay.row(of: stream.key) { return row }
+        do throws(LedgerError) { return try overlay.checked(stream.row) } catch {
+            corruption = error
+            throw Self.corruptionFound
+        }
     }
 
     @inline(__always)

@@ -174,7 +174,7 @@ final class IndexFollower: @unchecked Sendable {
             overlay.copyEvents(start..<end, into: &events)
             try index.apply(events, from: start, log: log, faults: configuration.faults)
             progress.store(end, ordering: .releasing)
-            // Snapshots taken before this commit need the events from `start` on still (Overlay O4).
+            // Snapshots taken before this commit need the events from `start` on still (Overlay O3).
             overlay.trimTarget.store(start, ordering: .releasing)
             pause.withLock { if !$0.isEmpty { $0 = "" } }
             if !all { stepBackWhenNear() }

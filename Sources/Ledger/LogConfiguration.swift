@@ -16,9 +16,9 @@ package struct LogConfiguration: Sendable {
     package var rush = Rush.Bounds()
     /// Events in memory that the index has not made superfluous yet; beyond it appends are refused for a moment.
     package var tailEventsMax = 1_000_000
-    /// So many that the index has not taken in, in a rush or at a start, and it is not put off any more. What is left of the tail is
-    /// for what comes while it catches up.
-    var tailEventsHeld: Int { tailEventsMax / 20 * 17 }
+    /// So many that the index has not taken in, in a rush or at a start, and it is not put off any more: 840,000. What is left of the
+    /// tail is for what comes while it catches up, of which the first two batches free nothing (Overlay O3).
+    var tailEventsHeld: Int { max(tailEventsMax / 2, tailEventsMax - 8 * indexCommitEvents) }
     /// Units, and bytes of their records, that may wait for the appender: 16 MiB is a tenth of a second of work.
     package var queueBytesMax = 16 << 20
     package var queueUnitsMax = 65_536

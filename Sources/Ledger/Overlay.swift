@@ -97,6 +97,13 @@ final class Overlay: @unchecked Sendable {
     @inline(__always)
     func row(of key: StreamKey) -> StreamRow? { tables.row(of: key, from: floorPosition) { tail[$0] } }
 
+    /// A row that the index has of a stream which has none here: its newest event is before the floor, or the index lies (O2).
+    @inline(__always)
+    func checked(_ row: StreamRow?) throws(LedgerError) -> StreamRow? {
+        guard let row, row.last.rawValue >= floorPosition else { return row }
+        throw .corruption("the index says an event is a stream's newest that is none of it", at: row.last.rawValue)
+    }
+
     /// Lends each position in the tail whose event has this name's hash, until `body` returns true for one.
     @inline(__always)
     func firstPosition<E: Error>(

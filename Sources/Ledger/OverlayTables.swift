@@ -17,8 +17,8 @@ struct EventTables: ~Copyable {
         names = PositionTable(capacity: capacity)
     }
 
-    /// Has what the tables hold of an event fetched. They are larger than the processor's caches, and waiting for memory was
-    /// most of what settling took.
+    /// Has what the tables hold of an event fetched. Those of the overlay are larger than the processor's caches, and waiting for
+    /// memory was most of what settling took.
     @inline(__always)
     func fetch(_ key: StreamKey, _ name: NameHash) {
         streams.fetch(PositionTable.bits(key))
@@ -88,6 +88,9 @@ struct EventTables: ~Copyable {
         }
     }
 
+    /// Slots of the larger table, all of which `removeAll` clears.
+    var capacity: Int { max(streams.capacity, names.capacity) }
+
     mutating func removeAll() {
         streams.removeAll()
         names.removeAll()
@@ -118,6 +121,7 @@ struct PositionTable: ~Copyable {
     private var slots: UnsafeMutablePointer<UInt64>
     private var mask: Int
     private(set) var count = 0
+    var capacity: Int { mask + 1 }
 
     init(capacity: Int = 1_024) {
         precondition(capacity.nonzeroBitCount == 1)

@@ -41,7 +41,7 @@ struct Recovery {
         var failure: LedgerError?
         let snapshot = try IndexSnapshot(index: index, log: log)
         let limit = Int(end - overlay.end)
-        // One join a chunk: the rows of the chunk before are in the overlay then.
+        // Each by itself: the overlay then has what the next one of its stream asks for.
         try scan(from: overlay.end, limit: limit) { record in
             guard failure == nil else { return }
             do throws(LedgerError) {
@@ -60,7 +60,10 @@ struct Recovery {
     ) throws(LedgerError) -> TailEvent {
         let keys = record.keys
         let key = keys.stream
-        let before = if let row = overlay.row(of: key) { row as StreamRow? } else { try snapshot.row(of: key) }
+        let before =
+            if let row = overlay.row(of: key) { row as StreamRow? } else {
+                try overlay.checked(try snapshot.row(of: key))
+            }
         let position = record.position.rawValue
         guard record.version.rawValue == (before?.version.rawValue ?? 0) + 1 else {
             throw .corruption(

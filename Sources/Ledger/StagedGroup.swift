@@ -2,12 +2,12 @@
 struct StagedGroup: ~Copyable {
     private(set) var start: UInt64 = 0
     private(set) var events: ContiguousArray<TailEvent> = []
-    /// Small: those of a usual group fit the processor's nearest caches.
+    /// Small, so that those of a usual group fit the processor's near caches.
     private var tables = EventTables(capacity: capacity)
 
     private static let capacity = 1 << 13
-    /// More events than this are taken out faster all at once than one by one.
-    private static let fewMax = 64
+    /// Slots that are cleared in the time that it takes to take one event out. By taste.
+    private static let slotsAnEvent = 128
 
     var isEmpty: Bool { events.isEmpty }
     var count: Int { events.count }
@@ -50,7 +50,8 @@ struct StagedGroup: ~Copyable {
     }
 
     mutating func removeAll() {
-        if events.count <= Self.fewMax { return takeBack(keeping: 0) }
+        // A large group has left large tables, and those behind it are small again.
+        if events.count <= tables.capacity / Self.slotsAnEvent { return takeBack(keeping: 0) }
         tables.removeAll()
         events.removeAll(keepingCapacity: true)
     }

@@ -512,6 +512,33 @@ import Testing
         #expect(try ledger.log.stream(StreamKey("L-1"))?.version == version(2))
     }
 
+    @Test func `a row whose newest event is none of the stream's is an error, not a trap`() throws {
+        let folder = LedgerFolder()
+        do {
+            let ledger = try TestLedger(folder)
+            ledger.append(TestEvent(id: "1"), TestEvent(id: "2"))
+        }
+        do {
+            let environment = try Environment.open(
+                directory: folder.path + "/index",
+                options: .init(mapSize: 256 << 20, durability: .cache, mayUseTmpfs: true))
+            let rows = try environment.openTables("rows")[0]
+            try environment.write { transaction in
+                try StreamKey("L-1").withBytes { key in
+                    var row = try #require(try transaction.unsafeValue(in: rows, at: key).flatMap { IndexRow($0) })
+                    _ = row.append(tag: 7, position: 1_000, state: row.state)
+                    try row.withBytes { try transaction.put($0, in: rows, at: key) }
+                }
+            }
+        }
+        let ledger = try TestLedger(folder)
+        #expect(ledger.log.indexOrigin == .kept)
+        #expect(ledger.append(TestEvent(id: "3")).isUnknown)
+        waitUntil { ledger.poison.reports.count == 1 }
+        #expect(ledger.poison.reports[0].kind == .corruption && ledger.poison.reports[0].position == position(1_000))
+        #expect(ledger.log.end == position(2))
+    }
+
     @Test func `an index that lacks a table is made anew, and nothing is written to it before STATE says open`() throws
     {
         let folder = LedgerFolder()

@@ -191,7 +191,7 @@ import Testing
         let ledger = try TestLedger(folder, configuration)
         ledger.append(Self.events(13, "before"))
         putsLeft.value.store(puts ?? 0, ordering: .relaxed)
-        let units = (0..<40).map { ledger.unit([TestEvent(stream: "M-\($0)", id: "1")]) }
+        let units = (0..<100).map { ledger.unit([TestEvent(stream: "M-\($0)", id: "1")]) }
         for unit in units { ledger.prepare(unit) }
         #expect(ledger.submit(units).allSatisfy { $0.refusal == .ledgerFull })
         putsLeft.value.store(.max, ordering: .relaxed)

@@ -146,6 +146,22 @@ import Testing
         for stream in last.keys { #expect(overlay.row(of: key(stream)) == nil) }
     }
 
+    @Test func `a stream that was forgotten comes again`() {
+        let overlay = Overlay(floor: 0, eventsMax: 1_000)
+        overlay.join([event(1, 1, 1, previous: TailEvent.none), event(2, 2, 1, previous: TailEvent.none)])
+        overlay.trimTarget.store(2, ordering: .relaxed)
+        overlay.trim(budget: .max)
+        #expect(overlay.row(of: key(1)) == nil && overlay.floor == 2)
+        overlay.join([event(1, 3, 2, previous: 0), event(1, 4, 3, previous: 2)])
+        #expect(overlay.row(of: key(1))?.last == position(3) && overlay.row(of: key(2)) == nil)
+        overlay.trimTarget.store(3, ordering: .relaxed)
+        overlay.trim(budget: .max)
+        #expect(overlay.row(of: key(1))?.last == position(3))
+        overlay.trimTarget.store(4, ordering: .relaxed)
+        overlay.trim(budget: .max)
+        #expect(overlay.row(of: key(1)) == nil && overlay.count == 0)
+    }
+
     @Test func `a row keeps its newest 12 and says what leaves it`() throws {
         var row = IndexRow(first: 100)
         for version in 1...40 as ClosedRange<UInt64> {
