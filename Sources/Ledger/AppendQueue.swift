@@ -5,6 +5,8 @@ final class AppendQueue: Sendable {
     private struct State {
         var units: [AppendUnit] = []
         var bytes = 0
+        /// Events and register writes.
+        var writes = 0
         var isWaiting = false
         var isClosed = false
         /// Who was told that there was no room.
@@ -33,6 +35,7 @@ final class AppendQueue: Sendable {
                 }
                 state.units.append(unit)
                 state.bytes += bytes
+                state.writes += unit.writeCount
                 accepted += 1
             }
             defer { if accepted > 0 { state.isWaiting = false } }
@@ -45,12 +48,16 @@ final class AppendQueue: Sendable {
     /// As above, and removes those that were queued from `units`. Where nothing waits, which is usual, the whole array changes
     /// hands, and the references of its units are not counted.
     func submit(removingFrom units: inout [AppendUnit]) {
-        let bytes = units.reduce(0) { $0 + $1.byteCount }
+        var (bytes, writes) = (0, 0)
+        units.lend { unit in
+            bytes += unit.byteCount
+            writes += unit.writeCount
+        }
         var mustRing = false
         let isTaken = state.withLock { state in
             guard !state.isClosed, state.units.isEmpty, bytes <= bytesMax, units.count <= unitsMax else { return false }
             swap(&units, &state.units)
-            state.bytes = bytes
+            (state.bytes, state.writes) = (bytes, writes)
             swap(&mustRing, &state.isWaiting)
             return true
         }
@@ -94,22 +101,22 @@ final class AppendQueue: Sendable {
         units.removeAll(keepingCapacity: true)
         var turnedAway: [any AppendReplySink] = []
         state.withLock { state in
-            var events = 0
-            var bytes = 0
-            var count = 0
-            while count < state.units.count, events < eventsMax, bytes < bytesMax {
-                events += state.units[count].writeCount
-                bytes += state.units[count].byteCount
-                count += 1
-            }
-            if count == state.units.count {
-                // The emptied array goes back in place of the full one: neither is allocated again.
+            if state.writes <= eventsMax, state.bytes <= bytesMax {
+                // Usual. The units lie in the caches of other processors: who holds the lock does not look at them. The emptied array
+                // goes back in place of the full one: neither is allocated again.
                 swap(&units, &state.units)
-                state.bytes = 0
+                (state.bytes, state.writes) = (0, 0)
             } else {
+                var (count, bytes, writes) = (0, 0, 0)
+                while count < state.units.count, writes < eventsMax, bytes < bytesMax {
+                    writes += state.units[count].writeCount
+                    bytes += state.units[count].byteCount
+                    count += 1
+                }
                 units.append(contentsOf: state.units[..<count])
                 state.units.removeFirst(count)
                 state.bytes -= bytes
+                state.writes -= writes
             }
             swap(&turnedAway, &state.turnedAway)
         }

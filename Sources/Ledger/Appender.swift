@@ -319,10 +319,11 @@ final class Appender: @unchecked Sendable {
 
     /// Step 1: in the tail, then on the disk.
     private func makeRoom(_ units: [AppendUnit]) throws(GroupFailure) {
-        let (events, bytes, registers) = units.reduce(into: (0, 0, 0)) { sum, unit in
-            sum.0 += unit.eventCount
-            sum.1 += unit.byteCount
-            sum.2 += unit.registerWrites.count
+        var (events, bytes, registers) = (0, 0, 0)
+        units.lendFetching { unit in
+            events += unit.eventCount
+            bytes += unit.byteCount
+            registers += unit.registerWrites.count
         }
         // The tail is bounded: a group that does not fit waits at the client.
         if overlay.count + events > configuration.tailEventsMax {

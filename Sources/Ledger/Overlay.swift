@@ -122,7 +122,10 @@ final class Overlay: @unchecked Sendable {
     func join(_ events: ContiguousArray<TailEvent>) {
         lock.withLock { _ in
             var position = published.load(ordering: .relaxed)
-            for event in events {
+            for (index, event) in events.enumerated() {
+                // Settling had them fetched, but a commit is between.
+                let ahead = index + Self.fetchedAhead
+                if ahead < events.count { fetch(events[ahead].key, events[ahead].name) }
                 tail.append(event, at: position)
                 tables.add(event, at: position, from: floorPosition)
                 position += 1

@@ -51,7 +51,7 @@ import Testing
             let noRoom: AppendRefusal? = [1: .diskFull, 2: .ledgerFull][fault.value.load(ordering: .relaxed)]
 
             // 2. Some units, looked up now or with what the snapshot before knew.
-            let batch = (0..<Int.random(in: 1...12, using: &generator)).map { _ in model.makeUnit(using: &generator) }
+            let batch = (0..<Int.random(in: 1...18, using: &generator)).map { _ in model.makeUnit(using: &generator) }
             let submitted = batch.map { (events, expectations) in
                 let unit = ledger.unit(events)
                 for (stream, expected) in expectations { unit.expect(stream: StreamKey(stream), expected) }
