@@ -35,7 +35,7 @@ struct LeafTable: Sendable {
         let transaction = try environment.beginRead()
         if let bytes = try transaction.unsafeValue(in: main, at: Self.newestKey) {
             // Where it is none, `newest` says so.
-            begin = NewestLeaves.begin(of: bytes) ?? 0
+            begin = NewestLeaves.read(bytes)?.begin ?? 0
         } else {
             begin = LeafBlock.first(with: UInt64(try transaction.count(of: records)) &+ Self.blockEvents - 1)
         }
@@ -84,8 +84,8 @@ struct LeafTable: Sendable {
         guard let bytes = try transaction.unsafeValue(in: main, at: Self.newestKey) else {
             return LeafBlock(first: begin)
         }
-        guard NewestLeaves.begin(of: bytes) == begin else { return nil }
-        return NewestLeaves.block(of: bytes)
+        guard let stored = NewestLeaves.read(bytes), stored.begin == begin else { return nil }
+        return stored.block
     }
 
     private static var newestKey: UnsafeRawBufferPointer { UnsafeRawBufferPointer("newest leaves") }
@@ -171,8 +171,10 @@ struct LeafCursor: ~Copyable {
 
 /// The leaf hashes of the block that is not full, in the hands of the one who appends.
 final class NewestLeaves {
+    /// Where blocks begin.
+    private let begin: UInt64
     /// The value of the main table's entry, with room for a full block.
-    private var bytes: [UInt8]
+    private var bytes: [UInt8] = []
     /// The event whose leaf hash comes next.
     private var next: UInt64
     /// As they were before the open transaction.
@@ -187,12 +189,11 @@ final class NewestLeaves {
     ///   - begin: where blocks begin.
     ///   - next: the end of the log.
     fileprivate init(_ block: LeafBlock, begin: UInt64, next: UInt64) {
-        bytes = []
+        self.begin = begin
         self.next = next
         stored = ([], next)
         bytes.reserveCapacity(Self.byteCountMax)
-        append(begin)
-        append(block.first)
+        beginBlock(at: block.first)
         for index in 0..<UInt64(block.count) {
             guard let leaf = block.leaf(at: block.first + index) else {
                 preconditionFailure("a block has what it counts")
@@ -203,27 +204,26 @@ final class NewestLeaves {
     }
 
     /// What a stored value says; nil where it is none.
-    fileprivate static func begin(of value: UnsafeRawBufferPointer) -> UInt64? {
+    fileprivate static func read(_ value: UnsafeRawBufferPointer) -> (begin: UInt64, block: LeafBlock)? {
         guard headerBytes..<byteCountMax ~= value.count else { return nil }
-        return value.bigEndian(at: 0, as: UInt64.self)
+        let hashes = UnsafeRawBufferPointer(rebasing: value[headerBytes...])
+        return LeafBlock(first: value.bigEndian(at: firstAt, as: UInt64.self), hashes: hashes).map { block in
+            (value.bigEndian(at: 0, as: UInt64.self), block)
+        }
     }
 
-    fileprivate static func block(of value: UnsafeRawBufferPointer) -> LeafBlock? {
-        guard headerBytes..<byteCountMax ~= value.count else { return nil }
-        let first = value.bigEndian(at: firstAt, as: UInt64.self)
-        return LeafBlock(first: first, hashes: UnsafeRawBufferPointer(rebasing: value[headerBytes...]))
+    private func beginBlock(at first: UInt64) {
+        bytes.removeAll(keepingCapacity: true)
+        append(begin)
+        append(first)
     }
-
-    private var count: Int { (bytes.count - Self.headerBytes) / LeafHash.byteCount }
-    private var begin: UInt64 { bytes.withUnsafeBytes { $0.bigEndian(at: 0, as: UInt64.self) } }
-    private var first: UInt64 { bytes.withUnsafeBytes { $0.bigEndian(at: Self.firstAt, as: UInt64.self) } }
 
     private func append(_ number: UInt64) { withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) } }
     private func append(_ leaf: LeafHash) { leaf.withBytes { bytes.append(contentsOf: $0) } }
 
     /// That of an event of the newest block, those of the open transaction included.
     func leaf(at position: UInt64) -> LeafHash? {
-        bytes.withUnsafeBytes { Self.block(of: $0)?.leaf(at: position) }
+        bytes.withUnsafeBytes { Self.read($0)?.block.leaf(at: position) }
     }
 
     /// Takes the leaf hash of the next event, which is at `position`, and puts the block when it is full.
@@ -236,15 +236,13 @@ final class NewestLeaves {
             return try leaf.withBytes { (hash) throws(LMDBError) in try table.put(hash, first: next, in: &transaction) }
         }
         append(leaf)
-        guard count == Int(LeafTable.blockEvents) else { return }
+        guard bytes.count == Self.byteCountMax else { return }
         try lend { (value) throws(LMDBError) in
             try table.put(
-                UnsafeRawBufferPointer(rebasing: value[Self.headerBytes...]), first: first, in: &transaction)
+                UnsafeRawBufferPointer(rebasing: value[Self.headerBytes...]), first: LeafBlock.first(with: position),
+                in: &transaction)
         }
-        let begin = begin
-        bytes.removeAll(keepingCapacity: true)
-        append(begin)
-        append(next + 1)
+        beginBlock(at: next + 1)
     }
 
     /// Puts what is not full: after the last event of a transaction.
