@@ -456,7 +456,7 @@ struct StreamSlot {
 extension AppendUnit {
     /// Has the unit itself fetched.
     @inline(__always)
-    fileprivate static func fetch(_ unit: Unmanaged<AppendUnit>) { clh_fetch(unit.toOpaque(), 384) }
+    fileprivate static func fetch(_ unit: Unmanaged<AppendUnit>) { clh_fetch_to_write(unit.toOpaque(), 384) }
 
     /// Has fetched what its answer, or its next use, begins with: the subject, and the first entries.
     fileprivate func fetchParts() {
@@ -465,11 +465,17 @@ extension AppendUnit {
         Self.fetchStorage(of: &streams)
     }
 
+    fileprivate func fetchPartsToWrite() {
+        clh_fetch_to_write(bytes.base, bytes.count)
+        withUnsafeMutableBytes(of: &slots) { clh_fetch_to_write($0.load(as: UnsafeRawPointer.self), 192) }
+        withUnsafeMutableBytes(of: &streams) { clh_fetch_to_write($0.load(as: UnsafeRawPointer.self), 128) }
+    }
+
     /// Has fetched what is read and written first when a position is given to its last record: the end of that.
     @inline(__always)
     func fetchEnd() {
         let bytesMax = 192
-        clh_fetch(bytes.base + max(0, bytes.count - bytesMax), bytesMax)
+        clh_fetch_to_write(bytes.base + max(0, bytes.count - bytesMax), bytesMax)
     }
 
     /// To ask an array where its elements are would count a reference to them, which waits for the very line that is to be fetched. An
@@ -520,8 +526,8 @@ extension [AppendUnit] {
         // Mutable, since that lends the elements without counting a reference.
         withUnsafeMutableBufferPointer { units in
             units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
-                if units.count > 4 { AppendUnit.fetch(units[units.count - 5]) }
-                if units.count > 2 { units[units.count - 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
+                if units.count > 4 { clh_fetch_to_write(units[units.count - 5].toOpaque(), 384) }
+                if units.count > 2 { units[units.count - 3]._withUnsafeGuaranteedRef { $0.fetchPartsToWrite() } }
             }
         }
     }

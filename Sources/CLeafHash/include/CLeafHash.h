@@ -33,4 +33,16 @@ static inline void clh_fetch(const void *place, size_t bytes) {
     for (size_t offset = 0; offset < bytes; offset += 64) __builtin_prefetch((const char *)place + offset, 0, 2);
 }
 
+/// The same for whoever writes them soon: no other core keeps them.
+static inline void clh_fetch_to_write(const void *place, size_t bytes) {
+    for (size_t offset = 0; offset < bytes; offset += 64) {
+#ifdef __x86_64__
+        // Compilers take it for a later addition, and would fetch for reading alone.
+        __asm__ volatile("prefetchw %0" : : "m"(*((const char *)place + offset)));
+#else
+        __builtin_prefetch((const char *)place + offset, 1, 2);
+#endif
+    }
+}
+
 #endif
