@@ -559,7 +559,9 @@ name: {
     next += 2;
     if (text[start] != '"' || !take_string(start, end, CSJ_FLAG_NAME, 0)) return walk_result::refused;
     if (text[end] != ':') return walk_result::refused;
-    text[out++] = ':';
+    // The hash reads beyond the name, and would wait for a byte written there just now.
+    if (__builtin_expect(out != end, 0)) text[out] = ':';
+    out++;
     const bytes_view bytes =
         has_escapes ? decoded(p, *node) : bytes_view{text + node->start + 1, node->end - node->start - 2};
     const uint32_t hash = csj_name_hash(bytes.start, bytes.length);
