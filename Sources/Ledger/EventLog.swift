@@ -159,6 +159,12 @@ package final class EventLog: Sendable {
         try? snapshot.lookUp(unit)
     }
 
+    /// The same for many.
+    package func prepare(_ units: [AppendUnit], using snapshot: inout IndexSnapshot) {
+        guard snapshot.isActive else { return }
+        try? snapshot.lookUp(units)
+    }
+
     /// Queues units, in order. Each has at least one event or register write.
     /// - Returns: how many were accepted. The others have to wait: see ``whenRoom(_:)``.
     // Not generic: it would be called through tables from another module, for each unit several times.

@@ -76,6 +76,22 @@ package struct IndexSnapshot: ~Copyable {
 
     // MARK: Look-ups
 
+    /// Units ahead of the one that is looked up whose streams are fetched from the filter. By taste.
+    private static let fetchedAhead = 8
+
+    /// Looks units up one after the other, as far as that goes: of those behind an error nothing is known.
+    mutating func lookUp(_ units: [AppendUnit]) throws(LedgerError) {
+        for index in units.indices {
+            let ahead = index + Self.fetchedAhead
+            if let filter, ahead < units.count {
+                units.lend(at: ahead) { unit in
+                    if let stream = unit.streams.first { filter.fetch(stream.key) }
+                }
+            }
+            try lookUp(units[index])
+        }
+    }
+
     /// Fills in what is known of each stream and each name of the unit.
     mutating func lookUp(_ unit: AppendUnit) throws(LedgerError) {
         precondition(isActive, "a snapshot that was reset knows nothing")

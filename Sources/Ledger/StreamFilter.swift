@@ -1,3 +1,4 @@
+import CLeafHash
 import Glibc
 import LMDB
 import Synchronization
@@ -59,6 +60,10 @@ final class StreamFilter: @unchecked Sendable {
         let bits = bits(key)
         return words[Int(key.low & mask)].load(ordering: .relaxed) & bits == bits
     }
+
+    /// Has the word of a stream fetched, that it will soon be asked for: of a large filter it is in no near cache.
+    @inline(__always)
+    func fetch(_ key: StreamKey) { clh_fetch(words + Int(key.low & mask), MemoryLayout<UInt64>.stride) }
 
     func insert(_ key: StreamKey) { words[Int(key.low & mask)].bitwiseOr(bits(key), ordering: .relaxed) }
 

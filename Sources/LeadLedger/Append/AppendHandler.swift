@@ -199,7 +199,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         guard snapshot != nil else { return }
         // Where the look-up fails, the appender repeats it and says what is wrong.
         do { try snapshot!.renew() } catch { return }
-        units.lend { log.prepare($0, using: &snapshot!) }
+        log.prepare(units, using: &snapshot!)
         snapshot!.reset()
     }
 
