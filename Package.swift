@@ -73,10 +73,12 @@ let package = Package(
         // Storage.
         .systemLibrary(name: "CLMDB", pkgConfig: "lmdb", providers: [.apt(["liblmdb-dev"])]),
         .target(name: "LMDB", dependencies: ["CLMDB"], swiftSettings: eventPath),
+        .systemLibrary(name: "CAIO", providers: [.apt(["libaio-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .target(name: "CLeafHash", cSettings: [.unsafeFlags(["-O2"], .when(configuration: .debug))]),
         .target(
-            name: "Ledger", dependencies: ["LMDB", "CLeafHash", "COpenSSL", collections], swiftSettings: eventPath),
+            name: "Ledger", dependencies: ["LMDB", "CAIO", "CLeafHash", "COpenSSL", collections],
+            swiftSettings: eventPath),
 
         // JSON and the schemas, which are the system of record.
         .target(

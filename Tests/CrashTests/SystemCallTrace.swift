@@ -99,10 +99,7 @@ struct SystemCallTrace {
                 faults.append("\(subject): replied before the meta page was written through")
                 continue
             }
-            // Zeros ahead of everything that is used, in pieces of 256 KiB (`SpaceAhead.writeBytes`), are no pages.
-            let late = writes.first {
-                $0.began > sync.began && $0.returned < meta.began && !$0.tail.contains(", 262144, ")
-            }
+            let late = writes.first { $0.began > sync.began && $0.returned < meta.began }
             if let late {
                 faults.append(
                     "\(subject): pages were written between the sync and the meta page, in line \(late.began)")
