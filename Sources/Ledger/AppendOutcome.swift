@@ -1,9 +1,9 @@
 /// Who is told the outcomes: an event loop, mostly.
 package protocol AppendReplySink: AnyObject, Sendable {
-    /// Called by the thread that appends, once a commit for each sink that waits, with its units in the order of submission:
-    /// each has its `outcome`, and is the sink's again. It must only pass them on: the next commit waits for it. That thread may
+    /// Called by the thread that appends, once a commit for each sink that waits, with its units in the order of submission, mostly in
+    /// the arrays that they were submitted in: each has its `outcome`, and is the sink's again. It must only pass them on: the next commit waits for it. That thread may
     /// be the one that is submitting a unit just now (`mayWait`), so nothing that it holds may be touched, nor a unit be submitted.
-    func deliver(_ units: [AppendUnit])
+    func deliver(_ batches: [[AppendUnit]])
 
     /// Called by the thread that appends, once for each `whenRoom(_:)`, when the queue takes units again.
     func queueHasRoom()

@@ -486,6 +486,18 @@ extension AppendUnit {
     }
 }
 
+extension UnsafeBufferPointer<Unmanaged<AppendUnit>> {
+    /// Calls `body` for each of units that lie in no near cache. Whoever has their array holds them meanwhile.
+    @inline(__always)
+    func lendFetching(_ body: (AppendUnit) -> Void) {
+        for index in indices {
+            if index + 6 < count { AppendUnit.fetch(self[index + 6]) }
+            if index + 3 < count { self[index + 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
+            self[index]._withUnsafeGuaranteedRef(body)
+        }
+    }
+}
+
 extension [AppendUnit] {
     /// Calls `body` for each, without counting a reference to it each time: the array holds them meanwhile.
     @inline(__always)
@@ -510,13 +522,7 @@ extension [AppendUnit] {
     @inline(__always)
     package func lendFetching(_ body: (AppendUnit) -> Void) {
         withUnsafeBufferPointer { units in
-            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
-                for index in units.indices {
-                    if index + 6 < units.count { AppendUnit.fetch(units[index + 6]) }
-                    if index + 3 < units.count { units[index + 3]._withUnsafeGuaranteedRef { $0.fetchParts() } }
-                    units[index]._withUnsafeGuaranteedRef(body)
-                }
-            }
+            units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { $0.lendFetching(body) }
         }
     }
 

@@ -55,7 +55,7 @@ final class Appender: @unchecked Sendable {
     let lastRecordedAt: Atomic<Int64>
 
     // The group.
-    private var units: [AppendUnit] = []
+    private var group = UnitGroup()
     private var recordedAt: Int64 = 0
     private var clockNow: Int64 = 0
     /// Why nothing may be written; nil: it may.
@@ -147,7 +147,7 @@ final class Appender: @unchecked Sendable {
                 // Unless an event loop has just poisoned the log and answered those that waited.
                 guard
                     queue.take(
-                        eventsMax: configuration.groupEventsMax, bytesMax: LedgerLimits.groupBytesMax, into: &units)
+                        eventsMax: configuration.groupEventsMax, bytesMax: LedgerLimits.groupBytesMax, into: &group)
                 else { return }
                 appendGroup()
             }
@@ -160,12 +160,12 @@ final class Appender: @unchecked Sendable {
     ///
     /// - Returns: whether it did. Then its outcome is delivered, and `units` empty. If not, it belongs in the queue.
     func appendAtOnce(_ units: inout [AppendUnit]) -> Bool {
-        guard mayAppendAtOnce, Self.isLonely(units) else { return false }
+        guard mayAppendAtOnce, units.count == 1, units[0].writeCount <= Self.lonelyWritesMax else { return false }
         return turn.withLockIfAvailable { _ in
             // A5; and what was so when the lock was held by another may be so no more.
-            guard queue.isIdle, mayAppendAtOnce else { return false }
-            self.units.removeAll(keepingCapacity: true)
-            swap(&self.units, &units)
+            guard queue.isIdle, mayAppendAtOnce, let batch = UnitBatch(units) else { return false }
+            units = []
+            group.set([batch])
             appendGroup()
             return true
         } ?? false
@@ -174,24 +174,20 @@ final class Appender: @unchecked Sendable {
     /// Whether as many lonely groups have come one after the other as it takes.
     private var mayAppendAtOnce: Bool { lonelyGroups.load(ordering: .relaxed) >= Self.lonelyGroupsMin }
 
-    private static func isLonely(_ group: [AppendUnit]) -> Bool {
-        group.count == 1 && group[0].writeCount <= lonelyWritesMax
-    }
-
-    /// Appends `units`, answers, and announces.
+    /// Appends the group, answers, and announces.
     private func appendGroup() {
-        if isPoisoned { return answer(&units, with: .refused(.poisoned)) }
+        if isPoisoned { return answer(with: .refused(.poisoned)) }
         let began = MonotonicClock.nanoseconds()
-        let isLonely = Self.isLonely(units)
+        let isLonely = group.count == 1 && group.writes <= Self.lonelyWritesMax
         do throws(GroupFailure) {
             let before = overlay.end
-            do throws(GroupFailure) { try append(units) } catch {
+            do throws(GroupFailure) { try append() } catch {
                 guard case .dropped(let refusal) = error else { throw error }
                 staged.removeAll()
                 newestLeaves.rollBack()
-                try append(units, room: refusal)
+                try append(room: refusal)
             }
-            answer(&units)
+            answer()
             let now = MonotonicClock.nanoseconds()
             if overlay.end > before {
                 rush.notice(end: overlay.end, now: now)
@@ -205,9 +201,9 @@ final class Appender: @unchecked Sendable {
             staged.removeAll()
             let reason = error.reason
             let isFirst = poison(because: reason)
-            answer(&units, with: .unknown)
+            answer(with: .unknown)
             // Those in the queue were not begun, but a client can tell the two apart only by a retry.
-            while queue.take(into: &units) { answer(&units, with: .unknown) }
+            while queue.take(into: &group) { answer(with: .unknown) }
             if isFirst { onPoison(reason) }
         }
     }
@@ -233,9 +229,9 @@ final class Appender: @unchecked Sendable {
     /// Steps 1 to 5. Gives each unit its outcome.
     /// - Parameter refusal: why there is no room. Then nothing is written: what would be is refused with it, and the rest
     ///   is answered as always.
-    private func append(_ units: [AppendUnit], room refusal: AppendRefusal? = nil) throws(GroupFailure) {
+    private func append(room refusal: AppendRefusal? = nil) throws(GroupFailure) {
         noRoom = refusal
-        if refusal == nil { try makeRoom(units) } else { forgetPlaces(units) }
+        if refusal == nil { try makeRoom() } else { forgetPlaces() }
 
         writesRegisters = false
         newRegisters = nil
@@ -251,9 +247,12 @@ final class Appender: @unchecked Sendable {
             // 2.
             var transaction = try log.environment.beginWrite()
             // 3.
-            for index in units.indices {
-                fetchAhead(of: index, in: units)
-                units[index].outcome = try settle(units[index], &transaction)
+            let group = group  // so that what it is made of is held once
+            for index in 0..<group.count {
+                fetchAhead(of: index, in: group)
+                try group.lend(at: index) { (unit) throws(LMDBError) in
+                    unit.outcome = try settle(unit, &transaction)
+                }
             }
             guard !staged.isEmpty || writesRegisters else { return }
             if writesRegisters, let table = newRegisters ?? log.registers {
@@ -285,10 +284,10 @@ final class Appender: @unchecked Sendable {
 
     /// Has what is known of the events of units to come fetched: what the tables hold, then what that leads to.
     @inline(__always)
-    private func fetchAhead(of index: Int, in units: [AppendUnit]) {
+    private func fetchAhead(of index: Int, in group: UnitGroup) {
         let far = index + Overlay.fetchedAhead
-        if far < units.count {
-            units.lend(at: far) { unit in
+        if far < group.count {
+            group.lend(at: far) { unit in
                 for event in 0..<min(unit.eventCount, Self.eventsFetchedMax) {
                     overlay.fetch(unit.slots[event].key, unit.slots[event].name)
                     staged.fetch(unit.slots[event].key, unit.slots[event].name)
@@ -296,8 +295,8 @@ final class Appender: @unchecked Sendable {
             }
         }
         let near = index + Overlay.newestFetchedAhead
-        if near < units.count {
-            units.lend(at: near) { unit in
+        if near < group.count {
+            group.lend(at: near) { unit in
                 for event in 0..<min(unit.eventCount, Self.eventsFetchedMax) {
                     overlay.fetchNewest(of: unit.slots[event].key)
                 }
@@ -307,8 +306,8 @@ final class Appender: @unchecked Sendable {
     }
 
     /// What the first settling found in its own group was not stored.
-    private func forgetPlaces(_ units: [AppendUnit]) {
-        for unit in units {
+    private func forgetPlaces() {
+        group.lend { unit in
             for event in 0..<unit.eventCount {
                 if let position = unit.slots[event].storedAt, position >= overlay.end {
                     unit.slots[event].storedAt = nil
@@ -318,9 +317,9 @@ final class Appender: @unchecked Sendable {
     }
 
     /// Step 1: in the tail, then on the disk.
-    private func makeRoom(_ units: [AppendUnit]) throws(GroupFailure) {
+    private func makeRoom() throws(GroupFailure) {
         var (events, bytes, registers) = (0, 0, 0)
-        units.lendFetching { unit in
+        group.lendFetching { unit in
             events += unit.eventCount
             bytes += unit.byteCount
             registers += unit.registerWrites.count
@@ -374,23 +373,18 @@ final class Appender: @unchecked Sendable {
     // here would contend with the event loops for the allocator's arenas, which took more time than all else of a commit.
 
     /// Gives the units back to their sinks. There are as many of these as event loops: a few.
-    private func answer(_ units: inout [AppendUnit]) {
-        while let sink = units.first?.sink {
-            if units.allSatisfy({ $0.sink === sink }) {
-                var all: [AppendUnit] = []
-                swap(&all, &units)
-                sink.deliver(all)
-            } else {
-                let its = units.filter { $0.sink === sink }
-                units.removeAll { $0.sink === sink }
-                sink.deliver(its)
-            }
+    private func answer() {
+        var batches = group.take()
+        while let sink = batches.first?.sink {
+            let own = batches.filter { $0.sink === sink }.map(\.units)
+            batches.removeAll { $0.sink === sink }
+            sink.deliver(own)
         }
     }
 
-    private func answer(_ units: inout [AppendUnit], with outcome: AppendOutcome) {
-        for unit in units { unit.outcome = outcome }
-        answer(&units)
+    private func answer(with outcome: AppendOutcome) {
+        group.lend { $0.outcome = outcome }
+        answer()
     }
 
     // MARK: - Settling a unit

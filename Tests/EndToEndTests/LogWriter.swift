@@ -67,7 +67,7 @@ extension LedgerPlace {
 private final class OutcomeSink: AppendReplySink {
     private let outcome = Mutex<AppendOutcome?>(nil)
 
-    func deliver(_ units: [AppendUnit]) { outcome.withLock { $0 = units.last?.outcome } }
+    func deliver(_ batches: [[AppendUnit]]) { outcome.withLock { $0 = batches.last?.last?.outcome } }
     func queueHasRoom() {}
 
     func next() throws -> AppendOutcome {

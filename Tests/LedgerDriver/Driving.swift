@@ -56,8 +56,8 @@ final class Driving {
 private final class Outcomes: AppendReplySink, Sendable {
     private let outcomes = Mutex<[UInt64: AppendOutcome]>([:])
 
-    func deliver(_ units: [AppendUnit]) {
-        outcomes.withLock { outcomes in for unit in units { outcomes[unit.replyToken] = unit.outcome } }
+    func deliver(_ batches: [[AppendUnit]]) {
+        outcomes.withLock { outcomes in for unit in batches.joined() { outcomes[unit.replyToken] = unit.outcome } }
     }
 
     func queueHasRoom() {}

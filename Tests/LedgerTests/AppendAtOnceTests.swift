@@ -13,9 +13,9 @@ import Testing
         private let state = Mutex<(outcomes: [AppendOutcome], thread: pthread_t?)>(([], nil))
         private let doorbell = Doorbell()
 
-        func deliver(_ units: [AppendUnit]) {
+        func deliver(_ batches: [[AppendUnit]]) {
             state.withLock {
-                $0.outcomes += units.map(\.outcome)
+                $0.outcomes += batches.joined().map(\.outcome)
                 $0.thread = pthread_self()
             }
             doorbell.ring()

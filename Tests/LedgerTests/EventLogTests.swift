@@ -334,11 +334,11 @@ import Testing
         queue.whenRoom(sink)
         queue.whenRoom(sink)
         #expect(sink.roomCalls == 0)
-        var taken: [AppendUnit] = []
-        #expect(queue.take(eventsMax: 2, into: &taken) && taken.map(\.token) == [0, 1])
+        var taken = UnitGroup()
+        #expect(queue.take(eventsMax: 2, into: &taken) && taken.tokens == [0, 1])
         #expect(sink.roomCalls == 1)
         #expect(queue.load.units == 1 && queue.submit(units[3...]) == 2)
-        #expect(queue.take(eventsMax: 10, into: &taken) && taken.map(\.token) == [2, 3, 4])
+        #expect(queue.take(eventsMax: 10, into: &taken) && taken.tokens == [2, 3, 4])
         #expect(queue.load == (0, 0))
         queue.whenRoom(sink)
         #expect(sink.roomCalls == 2)
@@ -362,19 +362,20 @@ import Testing
         #expect(units.map(\.token) == [3, 4] && queue.load.units == 3)
         queue.submit(removingFrom: &units)
         #expect(units.map(\.token) == [3, 4])
-        var taken: [AppendUnit] = []
-        #expect(queue.take(eventsMax: 2, into: &taken) && taken.map(\.token) == [0, 1])
+        var taken = UnitGroup()
+        #expect(queue.take(eventsMax: 2, into: &taken) && taken.tokens == [0, 1])
         queue.submit(removingFrom: &units)
-        #expect(units.isEmpty && queue.take(eventsMax: 9, into: &taken) && taken.map(\.token) == [2, 3, 4])
+        #expect(units.isEmpty && queue.take(eventsMax: 9, into: &taken) && taken.tokens == [2, 3, 4])
         // Into an empty queue the array goes as a whole.
-        units = [taken[1], taken[0]]
-        let bytes = taken[0].byteCount + taken[1].byteCount
+        let again = taken.take().flatMap(\.units)
+        units = [again[1], again[0]]
+        let bytes = units[0].byteCount + units[1].byteCount
         queue.submit(removingFrom: &units)
         #expect(units.isEmpty && queue.load == (2, bytes))
-        #expect(queue.take(eventsMax: 9, into: &taken) && taken.map(\.token) == [3, 2])
+        #expect(queue.take(eventsMax: 9, into: &taken) && taken.tokens == [3, 2])
         #expect(queue.load == (0, 0))
         queue.close()
-        units = taken
+        units = taken.take().flatMap(\.units)
         queue.submit(removingFrom: &units)
         #expect(units.count == 2)
     }

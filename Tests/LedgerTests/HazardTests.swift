@@ -429,11 +429,11 @@ import Testing
             return unit
         }
         #expect(queue.submit(units) == 20)
-        var taken: [AppendUnit] = []
+        var taken = UnitGroup()
         var tokens: [UInt64] = []
         for count in [4, 4, 4, 4, 4] {
             #expect(queue.take(eventsMax: 100, bytesMax: 30_000, into: &taken) && taken.count == count)
-            tokens += taken.map(\.token)
+            tokens += taken.tokens
         }
         #expect(tokens == Array(0..<20) && queue.load == (0, 0))
     }

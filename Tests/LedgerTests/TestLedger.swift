@@ -62,9 +62,9 @@ final class TestSink: AppendReplySink, @unchecked Sendable {
     private let doorbell = Doorbell()
     private let room = Mutex(0)
 
-    func deliver(_ units: [AppendUnit]) {
-        outcomes.withLock { outcomes in for unit in units { outcomes[unit.replyToken] = unit.outcome } }
-        order.withLock { $0 += units.map(\.replyToken) }
+    func deliver(_ batches: [[AppendUnit]]) {
+        outcomes.withLock { outcomes in for unit in batches.joined() { outcomes[unit.replyToken] = unit.outcome } }
+        order.withLock { $0 += batches.joined().map(\.replyToken) }
         doorbell.ring()
     }
 
@@ -237,4 +237,13 @@ func version(_ number: UInt64) -> StreamVersion { StreamVersion(rawValue: number
 
 extension UnsafeRawBufferPointer {
     var text: String { String(decoding: self, as: UTF8.self) }
+}
+
+extension UnitGroup {
+    /// The tokens of its units, in their order.
+    var tokens: [UInt64] {
+        var tokens: [UInt64] = []
+        lend { tokens.append($0.token) }
+        return tokens
+    }
 }

@@ -126,8 +126,8 @@ final class LeadLog {
         private let outcomes = Mutex<[UInt64: AppendOutcome]>([:])
         private let doorbell = Doorbell()
 
-        func deliver(_ units: [AppendUnit]) {
-            outcomes.withLock { outcomes in for unit in units { outcomes[unit.replyToken] = unit.outcome } }
+        func deliver(_ batches: [[AppendUnit]]) {
+            outcomes.withLock { outcomes in for unit in batches.joined() { outcomes[unit.replyToken] = unit.outcome } }
             doorbell.ring()
         }
 

@@ -185,7 +185,10 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         AppendUnit.hashAhead(fresh)
         lookUp(fresh)
         // A1.
-        if backlog.isEmpty { log.submit(removingFrom: &fresh, mayWait: mayWait) }
+        if backlog.isEmpty {
+            log.submit(removingFrom: &fresh, mayWait: mayWait)
+            fresh.reserveCapacity(Limits.unitsHandedOverMax)
+        }
         if !fresh.isEmpty {
             backlog.append(contentsOf: fresh)
             fresh.removeAll(keepingCapacity: true)
@@ -232,10 +235,10 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
 
     // MARK: Out
 
-    func deliver(_ units: [AppendUnit]) {
+    func deliver(_ batches: [[AppendUnit]]) {
         let isFirst = settledUnits.withLock { settled in
-            settled.append(units)
-            return settled.count == 1
+            settled += batches
+            return settled.count == batches.count
         }
         hasSettled.store(true, ordering: .releasing)
         if isFirst { eventLoop.execute { _ = self.giveAnswers() } }

@@ -600,8 +600,8 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         snapshot!.reset()
     }
 
-    func deliver(_ units: [AppendUnit]) {
-        home.execute { for unit in units { self.took(unit) } }
+    func deliver(_ batches: [[AppendUnit]]) {
+        home.execute { for unit in batches.joined() { self.took(unit) } }
     }
 
     /// Nothing is kept that found no room.

@@ -362,9 +362,9 @@ final class OperationsDesk: AppendReplySink, @unchecked Sendable {
         return unit
     }
 
-    func deliver(_ units: [AppendUnit]) {
+    func deliver(_ batches: [[AppendUnit]]) {
         home.execute {
-            for unit in units { self.took(unit) }
+            for unit in batches.joined() { self.took(unit) }
             if !self.round.isOut { self.turn() }
         }
     }

@@ -92,6 +92,6 @@ enum RecordTarget {
 
 /// A unit must have somebody to answer; these are never submitted.
 final class NobodyListens: AppendReplySink {
-    func deliver(_ units: [AppendUnit]) {}
+    func deliver(_ batches: [[AppendUnit]]) {}
     func queueHasRoom() {}
 }

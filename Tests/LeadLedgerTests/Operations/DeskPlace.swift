@@ -334,8 +334,8 @@ private final class ForeignClients: AppendReplySink {
         }
     }
 
-    func deliver(_ units: [AppendUnit]) {
-        outcomes.withLock { outcomes in for unit in units { outcomes[unit.replyToken] = unit.outcome } }
+    func deliver(_ batches: [[AppendUnit]]) {
+        outcomes.withLock { outcomes in for unit in batches.joined() { outcomes[unit.replyToken] = unit.outcome } }
         doorbell.ring()
     }
 

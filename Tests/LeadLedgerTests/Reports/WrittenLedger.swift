@@ -86,7 +86,7 @@ final class WrittenLedger {
     private final class Sink: AppendReplySink {
         private let last = Mutex<AppendOutcome?>(nil)
 
-        func deliver(_ units: [AppendUnit]) { last.withLock { $0 = units.last?.outcome } }
+        func deliver(_ batches: [[AppendUnit]]) { last.withLock { $0 = batches.last?.last?.outcome } }
 
         func queueHasRoom() {}
 
