@@ -218,8 +218,8 @@ private struct Tail {
     }
 
     func free() {
-        for index in 0...mask { chunks[index]?.deallocate() }
-        for spare in spares { spare.deallocate() }
+        for index in 0...mask { chunks[index].map(Self.free) }
+        for spare in spares { Self.free(spare) }
         chunks.deallocate()
     }
 
@@ -234,7 +234,9 @@ private struct Tail {
     @inline(__always)
     mutating func append(_ event: TailEvent, at position: UInt64) {
         let index = Int(position >> UInt64(Self.chunkBits)) & mask
-        if chunks[index] == nil { chunks[index] = spares.popLast() ?? .allocate(capacity: Self.chunkEvents) }
+        if chunks[index] == nil {
+            chunks[index] = spares.popLast() ?? ZeroedMemory.allocate(TailEvent.self, count: Self.chunkEvents)
+        }
         // TailEvent is trivial: no initialisation to keep apart from assignment.
         (chunks[index].unsafelyUnwrapped + (Int(position) & (Self.chunkEvents - 1))).initialize(to: event)
     }
@@ -246,6 +248,8 @@ private struct Tail {
         let index = Int((position - 1) >> UInt64(Self.chunkBits)) & mask
         guard let chunk = chunks[index] else { return }
         chunks[index] = nil
-        if spares.count < Self.sparesMax { spares.append(chunk) } else { chunk.deallocate() }
+        if spares.count < Self.sparesMax { spares.append(chunk) } else { Self.free(chunk) }
     }
+
+    private static func free(_ chunk: UnsafeMutablePointer<TailEvent>) { ZeroedMemory.free(chunk, count: chunkEvents) }
 }
