@@ -24,6 +24,8 @@ package struct Configuration: Sendable, Equatable {
     package var cacheMapBytes: UInt64 = 256 << 30
     /// How far file space is allocated ahead of the last used page.
     package var allocationStepBytes: UInt64 = 64 << 20
+    /// How much of the log's space is written ahead while nothing is appended.
+    package var spaceReserveBytes = UInt64(LogConfiguration().spaceReserveBytes)
     /// Events after which the index commits, and the longest it waits.
     package var indexCommitEvents = LogConfiguration().indexCommitEvents
     package var indexCommitMilliseconds = 2_000
@@ -61,6 +63,7 @@ extension Configuration {
         log.logMapBytes = Int(logMapBytes)
         log.indexMapBytes = Int(cacheMapBytes)
         log.spaceStepBytes = Int(allocationStepBytes)
+        log.spaceReserveBytes = Int(spaceReserveBytes)
         log.indexCommitEvents = indexCommitEvents
         log.indexCommitInterval = .milliseconds(indexCommitMilliseconds)
         // Tests wait for it on machines that other tests keep busy.
@@ -113,6 +116,7 @@ extension Configuration {
             ("log_map_bytes", 1 << 20...1 << 46, { $0.logMapBytes = $1 }),
             ("cache_map_bytes", 1 << 20...1 << 44, { $0.cacheMapBytes = $1 }),
             ("allocation_step_bytes", 64 << 10...1 << 30, { $0.allocationStepBytes = $1 }),
+            ("space_reserve_bytes", 0...1 << 40, { $0.spaceReserveBytes = $1 }),
             (
                 "index_commit_events", 1...UInt64(LedgerLimits.indexTransactionEventsMax),
                 { $0.indexCommitEvents = Int($1) }

@@ -100,7 +100,9 @@ final class Appender: @unchecked Sendable {
         self.clock = clock
         self.announce = announce
         self.onPoison = onPoison
-        space = SpaceAhead(environment: log.environment, step: configuration.spaceStepBytes)
+        space = SpaceAhead(
+            environment: log.environment, step: configuration.spaceStepBytes,
+            reserve: configuration.spaceReserveBytes, quiet: configuration.spaceQuiet)
     }
 
     func start() throws(LedgerError) {

@@ -5,6 +5,10 @@ package struct LogConfiguration: Sendable {
     package var indexMapBytes = 256 << 30
     /// Bytes of file space allocated at once, ahead of what is used.
     package var spaceStepBytes = 64 << 20
+    /// Bytes of it that are written ahead while nothing is appended: 900,000 events of half a kilobyte, a burst.
+    package var spaceReserveBytes = 512 << 20
+    /// Without an append for so long, it is quiet.
+    package var spaceQuiet: Duration = .seconds(1)
     /// The index commits when so many events wait for it (at most `LedgerLimits.indexTransactionEventsMax`; each changes a page or
     /// two, which are in memory until then, beside the tail) ...
     package var indexCommitEvents = 20_000

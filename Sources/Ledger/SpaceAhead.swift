@@ -18,6 +18,9 @@ import Synchronization
 /// 256 KiB a commit on ext4: 3.3 to 5.4 ms a commit on allocated space, 1.6 to 1.9 on written space, and half of the CPU. It
 /// costs the disk a second write of each block, at the speed of long writes.
 ///
+/// Even so a burst that outruns what is written loses a seventh of its speed to those writes. So while nothing is appended, more than
+/// the next step is written, up to `reserve`, as long as the disk has far more room than that.
+///
 /// For a cache, whose pages change one by one all over the file, the new space is *fetched* instead: the page cache then has it
 /// in single pages, zeros that need no reading. Left alone, ext4 (since Linux 6.16) takes a write of up to 64 neighbouring
 /// pages, which is how LMDB fills a growing file, as one folio, and later a single changed page of it makes all of it count as
@@ -33,6 +36,8 @@ package final class SpaceAhead: Sendable {
     private let environment: Environment
     private let step: UInt64
     private let fetches: Bool
+    private let reserve: UInt64
+    private let quiet: UInt64
     /// Up to here blocks are allocated. What is used was allocated before it was, but for what came before the first
     /// call: the few pages of the creation, among which there may be holes. So a small file is allocated from its start.
     private let allocatedEnd: Atomic<UInt64>
@@ -40,9 +45,15 @@ package final class SpaceAhead: Sendable {
 
     /// - Parameters:
     ///   - step: bytes to allocate at once; 64 MiB makes it one call in a hundred thousand events.
+    ///   - reserve: bytes that are kept written ahead while it is quiet: while no transaction has begun for the time `quiet`.
     ///   - fetches: for files whose pages change one by one, see above.
-    package init(environment: Environment, step: Int = 64 << 20, fetches: Bool = false) {
-        precondition(step > 0)
+    package init(
+        environment: Environment, step: Int = 64 << 20, reserve: Int = 0, quiet: Duration = .seconds(1),
+        fetches: Bool = false
+    ) {
+        precondition(step > 0 && reserve >= 0)
+        self.reserve = UInt64(reserve)
+        self.quiet = quiet.nanoseconds
         self.environment = environment
         self.step = UInt64(step)
         self.fetches = fetches
@@ -55,17 +66,38 @@ package final class SpaceAhead: Sendable {
     /// allocated: they are those of tests.
     package func startWriting() throws(LedgerError) {
         guard step >= SpaceWriter.pieceBytes else { return }
-        let used = environment.info.usedBytes
+        let info = environment.info
+        let used = info.usedBytes
         // What may be holes. On a full disk the first `ensure` says so.
         if used <= step { try? Self.allocate(environment, from: 0, to: used) }
-        // W1, W2: below this nothing is prepared, and until the first piece is, nothing may be written beyond it.
-        allocatedEnd.store(used, ordering: .relaxed)
-        let started = try SpaceWriter(path: environment.directory + "/data.mdb") { [weak self] end in
-            self?.allocatedEnd.store(end, ordering: .releasing)
-        }
+        // W1, W2: below this nothing is prepared, and beyond it nothing is written until the first piece is prepared. What an earlier
+        // process has written ahead is good as it is, whatever is in it.
+        let written = min(SpaceWriter.endOfWritten(environment.fileDescriptor, from: used), info.mapSize)
+        let isAllocated = written > used && (try? Self.allocate(environment, from: used, to: written)) != nil
+        let end = isAllocated ? written : used
+        allocatedEnd.store(end, ordering: .relaxed)
+        let started = try SpaceWriter(
+            path: environment.directory + "/data.mdb", quiet: quiet,
+            publish: { [weak self] end in self?.allocatedEnd.store(end, ordering: .releasing) },
+            more: { [weak self] in self?.nextOfReserve() })
         writer.withLock { $0 = started }
-        prepare(from: used, to: min((used / step + 1) * step, environment.info.mapSize))
+        if end < min(used + step, info.mapSize) { prepare(from: end, to: min((end / step + 1) * step, info.mapSize)) }
     }
+
+    /// What to write next while it is quiet; nil: nothing.
+    private func nextOfReserve() -> SpaceWriter.Work? {
+        let info = environment.info
+        let allocated = allocatedEnd.load(ordering: .relaxed)
+        guard allocated < min(info.usedBytes + reserve, info.mapSize) else { return nil }
+        var disk = statvfs()
+        guard fstatvfs(environment.fileDescriptor, &disk) == 0,
+            UInt64(disk.f_bavail) * UInt64(disk.f_frsize) >= Self.roomMin * reserve
+        else { return nil }
+        return work(from: allocated, to: min(allocated + step, info.mapSize))
+    }
+
+    /// The reserve is written where the disk has so many times as much free. By taste.
+    private static let roomMin: UInt64 = 8
 
     /// Ends the thread, before the environment closes.
     package func stop() {
@@ -81,6 +113,7 @@ package final class SpaceAhead: Sendable {
         let needed = min(info.usedBytes + UInt64(bytes), info.mapSize)
         let writer = writer.withLock { $0 }
         if let writer {
+            writer.noticeTransaction()
             let allocated = allocatedEnd.load(ordering: .acquiring)
             precondition(info.usedBytes <= allocated, "a transaction wrote more than its worst case")
             // One step is in use, one lies ready, one is being prepared.
@@ -123,111 +156,12 @@ package final class SpaceAhead: Sendable {
     }
 
     private func prepare(from start: UInt64, to end: UInt64) {
-        writer.withLock { $0 }?.prepare(start..<end) { [environment] in
-            do throws(FileError) {
-                try Self.allocate(environment, from: start, to: end)
-                return true
-            } catch { return false }
-        }
-    }
-}
-
-/// The thread that writes zeros where the log will grow.
-///
-/// The zeros go past the page cache (`DirectWriter`): in it they would be dirty pages of the log's file, which the next commit's sync
-/// would have to write. Where there are no such writes, the space is left allocated only.
-// Sendable: `range` is set by whoever writes the log, one at a time, while `preparing` is false, and read by this one while it is true.
-private final class SpaceWriter: @unchecked Sendable {
-    /// Written, and made known, at once: about a millisecond.
-    static let pieceBytes: UInt64 = 1 << 20
-    /// Microseconds from one write to the next, in which the device is a commit's alone. By taste: from none to 2,000, and with pieces of
-    /// 512 KiB to 4 MiB, bursts were equally fast.
-    private static let pauseMicroseconds: UInt32 = 100
-    /// Nanoseconds after a full disk before space ahead is tried for again. Without it, each commit on a full disk would.
-    private static let pause: UInt64 = 1_000_000_000
-
-    private let path: String
-    private let doorbell = Doorbell()
-    private let pieceDone = Doorbell()
-    private let preparing = Atomic<Bool>(false)
-    private let isAwaited = Atomic<Bool>(false)
-    private let isStopping = Atomic<Bool>(false)
-    private var range: Range<UInt64> = 0..<0
-    private var allocate: () -> Bool = { false }
-    private let failedAt = Atomic<UInt64>(0)
-    private let publish: @Sendable (UInt64) -> Void
-    private var thread: WorkerThread?
-
-    /// - Parameter publish: called on the thread of this, when all below a place may be written.
-    init(path: String, publish: @escaping @Sendable (UInt64) -> Void) throws(LedgerError) {
-        self.path = path
-        self.publish = publish
-        thread = try .start("space") { [weak self] in self?.run() }
+        writer.withLock { $0 }?.prepare(work(from: start, to: end))
     }
 
-    func stop() {
-        isStopping.store(true, ordering: .releasing)
-        doorbell.ring()
-        thread?.join()
-        thread = nil
-    }
-
-    var isPreparing: Bool { preparing.load(ordering: .acquiring) }
-
-    /// Allocates and writes a range, unless the disk was full a moment ago. Only while nothing is being prepared.
-    func prepare(_ range: Range<UInt64>, allocating: @escaping () -> Bool) {
-        let failed = failedAt.load(ordering: .relaxed)
-        guard failed == 0 || MonotonicClock.nanoseconds() - failed > Self.pause else { return }
-        self.range = range
-        allocate = allocating
-        preparing.store(true, ordering: .releasing)
-        doorbell.ring()
-    }
-
-    /// Waits until a piece is ready, or nothing more is being prepared.
-    func waitForPiece() {
-        isAwaited.store(true, ordering: .relaxed)
-        pieceDone.wait(nanoseconds: 100_000_000)
-        isAwaited.store(false, ordering: .relaxed)
-    }
-
-    private func run() {
-        while true {
-            doorbell.wait()
-            if preparing.load(ordering: .acquiring) {
-                if allocate() {
-                    failedAt.store(0, ordering: .relaxed)
-                    writeZeros()
-                } else {
-                    failedAt.store(MonotonicClock.nanoseconds(), ordering: .relaxed)
-                }
-                allocate = { false }
-                preparing.store(false, ordering: .releasing)
-                pieceDone.ring()
-            }
-            if isStopping.load(ordering: .acquiring) { return }
-        }
-    }
-
-    private func writeZeros() {
-        guard let writer = DirectWriter.open(path: path) else { return publish(range.upperBound) }
-        let zeros = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: Int(Self.pieceBytes), alignment: DirectWriter.alignment)
-        defer { zeros.deallocate() }
-        zeros.initializeMemory(as: UInt8.self, repeating: 0)
-        var at = range.lowerBound
-        while at < range.upperBound, !isStopping.load(ordering: .acquiring) {
-            // To the next multiple.
-            let end = min((at / Self.pieceBytes + 1) * Self.pieceBytes, range.upperBound)
-            let piece = UnsafeMutableRawBufferPointer(rebasing: zeros[..<Int(end - at)])
-            // Any error: the space is allocated, and the log says itself what is wrong with its device.
-            guard let count = writer.write(piece, at: at), count > 0, count % DirectWriter.alignment == 0
-            else { return publish(range.upperBound) }
-            at += UInt64(count)
-            publish(at)
-            pieceDone.ring()
-            // Who waits for space writes nothing.
-            if !isAwaited.load(ordering: .relaxed) { usleep(Self.pauseMicroseconds) }
+    private func work(from start: UInt64, to end: UInt64) -> SpaceWriter.Work {
+        SpaceWriter.Work(range: start..<end) { [environment] in
+            (try? Self.allocate(environment, from: start, to: end)) != nil
         }
     }
 }

@@ -79,6 +79,7 @@ struct AppendBenchmark: ParsableCommand {
         let client = try ControlClient(daemon)
         let models = ReadModels(client: client, daemon: daemon)
         if circumstances == nil { circumstances = try Circumstances(daemonVersion: try client.version()) }
+        try daemon.waitUntilQuiet()
         var acknowledged = 0
         for index in cases.indices {
             tell("run \(number) of \(runs): \(cases[index].name), \(grouped(cases[index].load.events)) events")

@@ -58,6 +58,30 @@ final class DaemonProcess {
         memory = MemoryWatch(pid: pid)
     }
 
+    /// Waits until the process has written nothing to the disk for longer than it takes our daemon to begin with what it does while it is
+    /// quiet: what is measured then is a daemon in use, not one that is starting.
+    func waitUntilQuiet() throws(BenchError) {
+        let quietMilliseconds = 1_500
+        var (written, since) = (try writtenBytes(), 0)
+        for _ in 0..<Self.patienceMilliseconds / 50 where since < quietMilliseconds {
+            try pause(milliseconds: 50)
+            try checkIsRunning()
+            let now = try writtenBytes()
+            since = now == written ? since + 50 : 0
+            written = now
+        }
+        guard since >= quietMilliseconds else { throw BenchError("\(name) does not come to rest") }
+    }
+
+    /// What the process, with all its threads, has had written to disks.
+    private func writtenBytes() throws(BenchError) -> UInt64 {
+        let text = try readText("/proc/\(pid)/io")
+        for line in text.split(separator: "\n") where line.hasPrefix("write_bytes: ") {
+            if let bytes = UInt64(line.dropFirst("write_bytes: ".count)) { return bytes }
+        }
+        throw BenchError("/proc/\(pid)/io has no write_bytes")
+    }
+
     /// Ends the process if it still runs. For a `defer` right after the start: a good run has stopped its daemon by then, and
     /// looked at the exit code.
     func end() {

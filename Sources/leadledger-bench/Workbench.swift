@@ -120,6 +120,7 @@ struct Workbench {
         let models = ReadModels(client: client, daemon: daemon)
         let before = try client.head()
         if withModels { _ = try models.waitUntilCaughtUp() }
+        try daemon.waitUntilQuiet()
         let threadsBefore = try ThreadTimes(of: daemon.pid)
         var result = DaemonResult(load: try send(LoadDriver(daemon: daemon)), threads: ThreadTimes())
         result.threads = try ThreadTimes(of: daemon.pid).since(threadsBefore)
@@ -146,6 +147,7 @@ struct Workbench {
         try withScratch { (place) throws(BenchError) in
             let redis = try RedisServer.start(redisPath, in: place)
             defer { redis.end() }
+            try redis.process.waitUntilQuiet()
             let result = try LoadDriver(daemon: redis.process).run(load(shape, tag: "c")) { XAddWire(stream: $0) }
             try redis.check(entries: result.events)
             try redis.stop()
