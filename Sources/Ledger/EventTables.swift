@@ -12,7 +12,8 @@ struct EventTables: ~Copyable {
     /// Each event.
     private var names: PositionTable
 
-    init(capacity: Int = 1_024) {
+    /// - Parameter capacity: slots of each table; times a power of four it is what a million events need, and not four times that.
+    init(capacity: Int = 2_048) {
         streams = PositionTable(capacity: capacity)
         names = PositionTable(capacity: capacity)
     }
@@ -123,7 +124,7 @@ struct PositionTable: ~Copyable {
     private(set) var count = 0
     var capacity: Int { mask + 1 }
 
-    init(capacity: Int = 2_048) {
+    init(capacity: Int) {
         precondition(capacity.nonzeroBitCount == 1)
         slots = ZeroedMemory.allocate(UInt64.self, count: capacity)
         mask = capacity - 1

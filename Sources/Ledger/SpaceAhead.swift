@@ -29,9 +29,10 @@ import Synchronization
 /// the whole folio.
 ///
 /// What must hold, since zeros over a page would be the end of it:
-/// - W1: nothing but what is at or beyond `allocatedEnd` is ever overwritten with zeros;
-/// - W2: no transaction writes at or beyond `allocatedEnd`: it moves only over space whose zeros are written, and before a
-///   transaction `ensure` waits for it to have moved far enough.
+/// - W1: nothing but what is at or beyond `allocatedEnd` is ever overwritten with zeros, and one at a time prepares space: what lies
+///   there is looked at, written and made known by whoever has taken that up, and by nobody else meanwhile;
+/// - W2: no transaction writes at or beyond `allocatedEnd`: it never moves back, it moves only over space where no zeros will be
+///   written any more, and before a transaction `ensure` waits for it to have moved far enough.
 package final class SpaceAhead: Sendable {
     private let environment: Environment
     private let step: UInt64
@@ -55,7 +56,8 @@ package final class SpaceAhead: Sendable {
         self.reserve = UInt64(reserve)
         self.quiet = quiet.nanoseconds
         self.environment = environment
-        self.step = UInt64(step)
+        let page = UInt64(DirectWriter.alignment)
+        self.step = (UInt64(step) + page - 1) / page * page
         self.fetches = fetches
         let used = environment.info.usedBytes
         self.allocatedEnd = Atomic(used <= self.step ? 0 : used)
@@ -81,7 +83,7 @@ package final class SpaceAhead: Sendable {
             publish: { [weak self] end in self?.allocatedEnd.store(end, ordering: .releasing) },
             more: { [weak self] in self?.nextOfReserve() })
         writer.withLock { $0 = started }
-        if end < min(used + step, info.mapSize) { prepare(from: end, to: min((end / step + 1) * step, info.mapSize)) }
+        if end < min(used + step, info.mapSize) { started.prepare { nextStep() } }
     }
 
     /// What to write next while it is quiet; nil: nothing.
@@ -93,7 +95,7 @@ package final class SpaceAhead: Sendable {
         guard fstatvfs(environment.fileDescriptor, &disk) == 0,
             UInt64(disk.f_bavail) * UInt64(disk.f_frsize) >= Self.roomMin * reserve
         else { return nil }
-        return work(from: allocated, to: min(allocated + step, info.mapSize))
+        return nextStep()
     }
 
     /// The reserve is written where the disk has so many times as much free. By taste.
@@ -110,24 +112,33 @@ package final class SpaceAhead: Sendable {
     /// map size is not asked for: there LMDB itself says MAP_FULL.
     package func ensure(bytes: Int) throws(FileError) {
         let info = environment.info
-        let needed = min(info.usedBytes + UInt64(bytes), info.mapSize)
-        let writer = writer.withLock { $0 }
-        if let writer {
-            writer.noticeTransaction()
-            let allocated = allocatedEnd.load(ordering: .acquiring)
-            precondition(info.usedBytes <= allocated, "a transaction wrote more than its worst case")
-            // One step is in use, one lies ready, one is being prepared.
-            if needed + step > allocated, !writer.isPreparing, allocated < info.mapSize {
-                prepare(from: allocated, to: min(allocated + step, info.mapSize))
-            }
-            // A piece more than the worst case: should a transaction ever need a page more than was reckoned, that page is
-            // not where zeros are being written.
-            let safe = min(needed + SpaceWriter.pieceBytes, info.mapSize)
-            while safe > allocatedEnd.load(ordering: .acquiring), writer.isPreparing { writer.waitForPiece() }
+        let page = UInt64(DirectWriter.alignment)
+        let needed = min((info.usedBytes + UInt64(bytes) + page - 1) / page * page, info.mapSize)
+        guard let writer = writer.withLock({ $0 }) else { return try allocate(upTo: needed) }
+        writer.noticeTransaction()
+        let allocated = allocatedEnd.load(ordering: .acquiring)
+        precondition(info.usedBytes <= allocated, "a transaction wrote more than its worst case")
+        // One step is in use, one lies ready, one is being prepared.
+        if needed + step > allocated { writer.prepare { nextStep() } }
+        // A piece more than the worst case: should a transaction ever need a page more than was reckoned, that page is
+        // not where zeros are being written.
+        let safe = min(needed + SpaceWriter.pieceBytes, info.mapSize)
+        while safe > allocatedEnd.load(ordering: .acquiring) {
+            // Neither is nor can be: the disk was full a moment ago.
+            if !writer.isPreparing, !writer.prepare({ nextStep() }), !writer.isPreparing { break }
+            writer.waitForPiece()
         }
+        guard needed > allocatedEnd.load(ordering: .acquiring) else { return }
+        // W1: nothing is being prepared meanwhile.
+        writer.hold()
+        defer { writer.release() }
+        try allocate(upTo: needed)
+    }
+
+    private func allocate(upTo needed: UInt64) throws(FileError) {
         let allocated = allocatedEnd.load(ordering: .acquiring)
         guard needed > allocated else { return }
-        let whole = min((needed + step - 1) / step * step, info.mapSize)
+        let whole = min((needed + step - 1) / step * step, environment.info.mapSize)
         do throws(FileError) {
             try allocate(from: allocated, to: whole)
         } catch  where error.isDiskFull && whole > needed {
@@ -155,12 +166,13 @@ package final class SpaceAhead: Sendable {
         }
     }
 
-    private func prepare(from start: UInt64, to end: UInt64) {
-        writer.withLock { $0 }?.prepare(work(from: start, to: end))
-    }
-
-    private func work(from start: UInt64, to end: UInt64) -> SpaceWriter.Work {
-        SpaceWriter.Work(range: start..<end) { [environment] in
+    /// The step behind what is allocated; nil at the map's end. Asked for while nothing is being prepared: then nobody moves
+    /// `allocatedEnd`.
+    private func nextStep() -> SpaceWriter.Work? {
+        let start = allocatedEnd.load(ordering: .acquiring)
+        let end = min((start / step + 1) * step, environment.info.mapSize)
+        guard start < end else { return nil }
+        return SpaceWriter.Work(range: start..<end) { [environment] in
             (try? Self.allocate(environment, from: start, to: end)) != nil
         }
     }

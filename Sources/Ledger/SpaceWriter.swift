@@ -19,19 +19,27 @@ final class SpaceWriter: Sendable {
     private static let pauseMicroseconds: UInt32 = 100
     /// Nanoseconds after a full disk before space ahead is tried for again. Without it, each commit on a full disk would.
     private static let pause: UInt64 = 1_000_000_000
+    /// Nanoseconds until the reserve is looked at again although nothing was appended: the disk may have room by then.
+    private static let rest: UInt64 = 60_000_000_000
 
     private let path: String
     /// It is quiet when no transaction has begun for so many nanoseconds, nor this thread.
     private let quiet: UInt64
     private let doorbell = Doorbell()
     private let pieceDone = Doorbell()
-    /// What is being prepared, or is about to be.
-    private let work = Mutex<Work?>(nil)
-    /// Whether there is any; to be asked without the lock.
+    /// Who prepares space: nobody, this thread when it gets to it, or whoever has taken that up.
+    private enum State {
+        case idle
+        case asked(Work)
+        case taken
+    }
+
+    private let state = Mutex(State.idle)
+    /// Whether it is not idle; to be asked without the lock.
     private let preparing = Atomic<Bool>(false)
     private let isAwaited = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
-    /// Whether this thread waits for a ring and nothing else, since the reserve is whole.
+    /// Whether this thread waits for a ring, since there is nothing to be done about the reserve.
     private let isResting = Atomic<Bool>(false)
     private let lastTransaction: Atomic<UInt64>
     private let failedAt = Atomic<UInt64>(0)
@@ -63,8 +71,8 @@ final class SpaceWriter: Sendable {
 
     /// Where, from `start` on, the first block of a file begins that is not written; its end where there is none.
     static func endOfWritten(_ descriptor: Int32, from start: UInt64) -> UInt64 {
-        // SEEK_HOLE, which Swift's Glibc does not show. A block that was only allocated counts as a hole. LMDB reads and writes at offsets
-        // of its own, so the descriptor's may be moved.
+        // SEEK_HOLE, which Swift's Glibc does not show. A block that was only allocated counts as a hole. The descriptor's offset may be
+        // moved: LMDB says where it writes, or goes there first.
         let seekHole: Int32 = 4
         let end = lseek(descriptor, off_t(start), seekHole)
         let page = UInt64(DirectWriter.alignment)
@@ -75,11 +83,33 @@ final class SpaceWriter: Sendable {
 
     var isPreparing: Bool { preparing.load(ordering: .acquiring) }
 
-    /// Allocates and writes a range, unless the disk was full a moment ago or something else is being prepared.
-    func prepare(_ wanted: Work) {
+    /// Has a range allocated and written, unless the disk was full a moment ago or something else is being prepared.
+    /// - Parameter wanted: called when nothing is.
+    /// - Returns: whether it will be.
+    @discardableResult
+    func prepare(_ wanted: () -> Work?) -> Bool {
         let failed = failedAt.load(ordering: .relaxed)
-        guard failed == 0 || MonotonicClock.nanoseconds() - failed > Self.pause else { return }
-        if begin({ wanted }) { doorbell.ring() }
+        guard failed == 0 || MonotonicClock.nanoseconds() - failed > Self.pause else { return false }
+        let isAsked = state.withLock { state in
+            guard case .idle = state, let wanted = wanted() else { return false }
+            state = .asked(wanted)
+            preparing.store(true, ordering: .releasing)
+            return true
+        }
+        if isAsked { doorbell.ring() }
+        return isAsked
+    }
+
+    /// Waits until nothing is being prepared, and keeps it so until `release()`.
+    func hold() {
+        while !takeUp() { waitForPiece() }
+    }
+
+    func release() {
+        state.withLock { state in
+            state = .idle
+            preparing.store(false, ordering: .releasing)
+        }
     }
 
     /// A transaction is about to begin.
@@ -97,11 +127,10 @@ final class SpaceWriter: Sendable {
 
     // MARK: The thread
 
-    /// Takes up what `wanted` names, unless there is work.
-    private func begin(_ wanted: () -> Work?) -> Bool {
-        work.withLock { work in
-            guard work == nil, let wanted = wanted() else { return false }
-            work = wanted
+    private func takeUp() -> Bool {
+        state.withLock { state in
+            guard case .idle = state else { return false }
+            state = .taken
             preparing.store(true, ordering: .releasing)
             return true
         }
@@ -112,7 +141,7 @@ final class SpaceWriter: Sendable {
         var mayLack = true
         while !isStopping.load(ordering: .acquiring) {
             isResting.store(!mayLack, ordering: .relaxed)
-            if mayLack { doorbell.wait(nanoseconds: quiet) } else { doorbell.wait() }
+            doorbell.wait(nanoseconds: mayLack ? quiet : Self.rest)
             isResting.store(false, ordering: .relaxed)
             if prepareWhatIsAsked() {
                 mayLack = true
@@ -130,18 +159,28 @@ final class SpaceWriter: Sendable {
     }
 
     private func prepareWhatIsAsked() -> Bool {
-        guard let wanted = work.withLock({ $0 }) else { return false }
+        let wanted: Work? = state.withLock { state in
+            guard case .asked(let wanted) = state else { return nil }
+            state = .taken
+            return wanted
+        }
+        guard let wanted else { return false }
         prepare(wanted) { false }
+        release()
+        pieceDone.ring()
         return true
     }
 
     /// Prepares the reserve, until something is appended.
-    /// - Returns: whether there may be more to do.
+    /// - Returns: whether there may be more to do soon.
     private func prepareReserve() -> Bool {
         while isQuiet, !isStopping.load(ordering: .acquiring) {
-            guard begin(more), let wanted = work.withLock({ $0 }) else { return false }
-            prepare(wanted) { !self.isQuiet && !self.isAwaited.load(ordering: .relaxed) }
-            if failedAt.load(ordering: .relaxed) != 0 { return false }
+            guard takeUp() else { return true }
+            let wanted = more()
+            if let wanted { prepare(wanted) { !self.isQuiet && !self.isAwaited.load(ordering: .relaxed) } }
+            release()
+            pieceDone.ring()
+            guard wanted != nil, failedAt.load(ordering: .relaxed) == 0 else { return false }
         }
         return true
     }
@@ -154,9 +193,6 @@ final class SpaceWriter: Sendable {
         } else {
             failedAt.store(MonotonicClock.nanoseconds(), ordering: .relaxed)
         }
-        work.withLock { $0 = nil }
-        preparing.store(false, ordering: .releasing)
-        pieceDone.ring()
     }
 
     private func writeZeros(_ range: Range<UInt64>, until isEnough: () -> Bool) {

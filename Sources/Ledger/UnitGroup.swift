@@ -1,5 +1,5 @@
 // UnitBatch, UnitGroup: how units travel. An array of them changes hands as a whole, from the sink that made them to the appender and
-// back, and no reference to a unit is counted on the way: to count one is to wait for a line that lies in another core's cache.
+// back, and but where it is split, no reference to a unit is counted: to count one is to wait for a line that lies in another core's cache.
 
 /// Units of one sink, in order, as they were handed over.
 struct UnitBatch {

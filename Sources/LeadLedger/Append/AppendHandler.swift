@@ -38,7 +38,7 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private var backlog: ArraySlice<AppendUnit> = []
     private var paused: [Connection] = []
     private var spareUnits = SpareUnits(countMax: Limits.spareUnitsMax)
-    /// What the appender has given back and was not answered yet, commit by commit; and whether there is any, to be asked without
+    /// What the appender has given back and was not answered yet, in the arrays it came in; and whether there is any, to be asked without
     /// a lock. Whoever puts in the first has the loop look; it may look before.
     private let settledUnits = Mutex<[[AppendUnit]]>([])
     private let hasSettled = Atomic<Bool>(false)
@@ -186,8 +186,10 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
         lookUp(fresh)
         // A1.
         if backlog.isEmpty {
+            let count = fresh.count
             log.submit(removingFrom: &fresh, mayWait: mayWait)
-            fresh.reserveCapacity(Limits.unitsHandedOverMax)
+            // The array is gone; the next one will be as long.
+            fresh.reserveCapacity(count)
         }
         if !fresh.isEmpty {
             backlog.append(contentsOf: fresh)
@@ -338,8 +340,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     }
 }
 
-/// Units that were answered, to be used again: making one takes five allocations. They are kept as they come back, an array for
-/// each commit, so that none of them is touched for that.
+/// Units that were answered, to be used again: making one takes five allocations. They are kept as they come back, in the arrays
+/// that they were handed over in, so that none of them is touched for that.
 private struct SpareUnits {
     /// Each has some.
     private var batches: [[AppendUnit]] = []
