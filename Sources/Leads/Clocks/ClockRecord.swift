@@ -89,6 +89,7 @@ struct ClockRecord: Sendable {
     private(set) var segments: [Segment]
     private(set) var state = ResponseClock.State.running
     private(set) var isForGood = false
+    private var isClosed = false
     /// Before it is started everything that might answer; then the earliest that does.
     private(set) var answers: [ClockAnswer] = []
 
@@ -166,13 +167,15 @@ extension ClockRecord {
         owed = []
         proposal = nil
         state = .running
+        isForGood = isClosed
         segments[0] = Segment(from: start, terms: terms)
         for answer in heard {
             while let move = moves.first, move.cause < answer.position {
                 redo(move)
                 moves.removeFirst()
             }
-            hear(answer)
+            // Before it was started only what stops it for good was kept: it hears nothing more then.
+            if state != .stopped { hear(answer) }
         }
         for move in moves { redo(move) }
     }
@@ -180,7 +183,7 @@ extension ClockRecord {
     private mutating func redo(_ move: Owed) {
         guard answer == nil else { return }
         switch move {
-        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason, forGood: isForGood)
+        case .stop(let at, let cause, let reason): stop(at: at, cause: cause, reason: reason, forGood: true)
         case .resume(let at, let cause): resume(at: at, cause: cause)
         }
     }
@@ -207,7 +210,14 @@ extension ClockRecord {
     }
 
     /// What happens from now on is another clock's: it hears nothing more, and nothing resumes it.
-    mutating func close() { isForGood = true }
+    mutating func close() {
+        isClosed = true
+        isForGood = true
+    }
+
+    /// Whether nothing answers it any more. Before it is started a stop is only noted: what was recorded earlier may turn out to have
+    /// answered it, and then an answer of earlier still counts.
+    var isDeaf: Bool { isClosed || isForGood && isStarted }
 
     /// - Parameter forGood: no reopening resumes it, whenever the stop is said.
     mutating func stop(at instant: Instant, cause: UInt64, reason: String, forGood: Bool) {

@@ -99,7 +99,7 @@ extension LeadClocks {
         }
         for index in clocks.indices {
             // What is over is over, though that may still have to be said.
-            if event.mayAnswer(clocks[index].kind, change), !clocks[index].isForGood {
+            if event.mayAnswer(clocks[index].kind, change), !clocks[index].isDeaf {
                 clocks[index].hear(answer(clocks[index].holders))
             }
             clocks[index].holders.note(event.after.holder, moment.instant)

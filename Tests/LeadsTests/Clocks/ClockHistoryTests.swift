@@ -36,6 +36,20 @@ import Testing
         #expect(words["resumed"] ?? 0 > 50 && words["step"] ?? 0 > 500)
     }
 
+    /// In this one, before anything was said of a clock: an attempt, an assignment, and a contact that was timed before both.
+    @Test
+    func `an answer of earlier counts although a clock was handed over after the first, before its start was said`()
+        throws
+    {
+        var history = try RandomClocks(seed: 467_811_710 + 377, plain: true)
+        try history.run(steps: Self.steps)
+        #expect(history.problems().isEmpty, "\(history.problems())")
+        #expect(
+            history.world.said.contains {
+                $0.event.id.hasSuffix("accept-met-22-29")
+            })
+    }
+
     @Test func `in histories of all that can happen each thing is said once, and a fresh fold says the same`() throws {
         let seed = announcedSeed("ClockHistoryTests.all")
         var words: [Substring: Int] = [:]
