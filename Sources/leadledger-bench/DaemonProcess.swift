@@ -59,8 +59,10 @@ final class DaemonProcess {
     }
 
     /// Waits until the process has written nothing to the disk for longer than it takes our daemon to begin with what it does while it is
-    /// quiet: what is measured then is a daemon in use, not one that is starting.
+    /// quiet, and the kernel has written what it was left: what is measured then is a daemon in use, not one that is starting.
     func waitUntilQuiet() throws(BenchError) {
+        // Index and read models that were just built are gigabytes that the kernel would write back during the load.
+        sync()
         let quietMilliseconds = 1_500
         var (written, since) = (try writtenBytes(), 0)
         for _ in 0..<Self.patienceMilliseconds / 50 where since < quietMilliseconds {
