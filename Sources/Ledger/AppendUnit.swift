@@ -461,14 +461,15 @@ extension AppendUnit {
     /// Has fetched what its answer, or its next use, begins with: the subject, and the first entries.
     fileprivate func fetchParts() {
         clh_fetch(bytes.base, 128)
-        Self.fetchStorage(of: &slots)
-        Self.fetchStorage(of: &streams)
+        clh_fetch(Self.storage(of: &slots), 128)
+        clh_fetch(Self.storage(of: &streams), 128)
     }
 
+    /// Has fetched what its next use writes: as much as its last one did, and the first entries.
     fileprivate func fetchPartsToWrite() {
         clh_fetch_to_write(bytes.base, bytes.count)
-        withUnsafeMutableBytes(of: &slots) { clh_fetch_to_write($0.load(as: UnsafeRawPointer.self), 192) }
-        withUnsafeMutableBytes(of: &streams) { clh_fetch_to_write($0.load(as: UnsafeRawPointer.self), 128) }
+        clh_fetch_to_write(Self.storage(of: &slots), 192)
+        clh_fetch_to_write(Self.storage(of: &streams), 128)
     }
 
     /// Has fetched what is read and written first when a position is given to its last record: the end of that.
@@ -481,8 +482,8 @@ extension AppendUnit {
     /// To ask an array where its elements are would count a reference to them, which waits for the very line that is to be fetched. An
     /// array is nothing but that reference; if ever it were not, what is fetched would be of no use, and do no harm.
     @inline(__always)
-    private static func fetchStorage<Element>(of array: inout ContiguousArray<Element>) {
-        withUnsafeMutableBytes(of: &array) { clh_fetch($0.load(as: UnsafeRawPointer.self), 128) }
+    private static func storage<Element>(of array: inout ContiguousArray<Element>) -> UnsafeRawPointer {
+        withUnsafeMutableBytes(of: &array) { $0.load(as: UnsafeRawPointer.self) }
     }
 }
 
@@ -532,7 +533,7 @@ extension [AppendUnit] {
         // Mutable, since that lends the elements without counting a reference.
         withUnsafeMutableBufferPointer { units in
             units.withMemoryRebound(to: Unmanaged<AppendUnit>.self) { units in
-                if units.count > 4 { clh_fetch_to_write(units[units.count - 5].toOpaque(), 384) }
+                if units.count > 4 { AppendUnit.fetch(units[units.count - 5]) }
                 if units.count > 2 { units[units.count - 3]._withUnsafeGuaranteedRef { $0.fetchPartsToWrite() } }
             }
         }

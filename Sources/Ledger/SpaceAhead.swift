@@ -56,8 +56,7 @@ package final class SpaceAhead: Sendable {
         self.reserve = UInt64(reserve)
         self.quiet = quiet.nanoseconds
         self.environment = environment
-        let page = UInt64(DirectWriter.alignment)
-        self.step = (UInt64(step) + page - 1) / page * page
+        self.step = Self.wholePages(UInt64(step))
         self.fetches = fetches
         let used = environment.info.usedBytes
         self.allocatedEnd = Atomic(used <= self.step ? 0 : used)
@@ -112,8 +111,7 @@ package final class SpaceAhead: Sendable {
     /// map size is not asked for: there LMDB itself says MAP_FULL.
     package func ensure(bytes: Int) throws(FileError) {
         let info = environment.info
-        let page = UInt64(DirectWriter.alignment)
-        let needed = min((info.usedBytes + UInt64(bytes) + page - 1) / page * page, info.mapSize)
+        let needed = min(Self.wholePages(info.usedBytes + UInt64(bytes)), info.mapSize)
         guard let writer = writer.withLock({ $0 }) else { return try allocate(upTo: needed) }
         writer.noticeTransaction()
         let allocated = allocatedEnd.load(ordering: .acquiring)
@@ -133,6 +131,11 @@ package final class SpaceAhead: Sendable {
         writer.hold()
         defer { writer.release() }
         try allocate(upTo: needed)
+    }
+
+    private static func wholePages(_ bytes: UInt64) -> UInt64 {
+        let page = UInt64(DirectWriter.alignment)
+        return (bytes + page - 1) / page * page
     }
 
     private func allocate(upTo needed: UInt64) throws(FileError) {

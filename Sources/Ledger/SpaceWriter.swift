@@ -2,9 +2,6 @@ import Glibc
 import Synchronization
 
 /// The thread that writes zeros where the log will grow: a step when the appender asks for it, and more while nothing is appended.
-///
-/// The zeros go past the page cache (`DirectWriter`): in it they would be dirty pages of the log's file, which the next commit's sync
-/// would have to write. Where there are no such writes, the space is left allocated only.
 final class SpaceWriter: Sendable {
     struct Work: Sendable {
         var range: Range<UInt64>
@@ -143,13 +140,7 @@ final class SpaceWriter: Sendable {
             isResting.store(!mayLack, ordering: .relaxed)
             doorbell.wait(nanoseconds: mayLack ? quiet : Self.rest)
             isResting.store(false, ordering: .relaxed)
-            if prepareWhatIsAsked() {
-                mayLack = true
-            } else if !isQuiet {
-                mayLack = true
-            } else {
-                mayLack = prepareReserve()
-            }
+            mayLack = prepareWhatIsAsked() || !isQuiet || prepareReserve()
         }
     }
 
