@@ -15,6 +15,13 @@ package struct FileIdentity: Hashable, Sendable {
     init(_ status: stat) {
         self.init(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
     }
+
+    /// Of an open file; nil where the system does not tell.
+    package init?(descriptor: Int32) {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return nil }
+        self.init(status)
+    }
 }
 
 extension Environment {
@@ -198,9 +205,10 @@ enum OpenEnvironments {
 }
 
 /// The file systems LMDB is safe on: local ones, with working fcntl locks, mmap and flushes.
-enum FileSystemKind {
+package enum FileSystemKind {
     /// From linux/magic.h.
-    private static let allowed: [UInt32: String] = [0xEF53: "ext4", 0x5846_5342: "xfs", 0x9123_683E: "btrfs"]
+    private static let btrfs: UInt32 = 0x9123_683E
+    private static let allowed: [UInt32: String] = [0xEF53: "ext4", 0x5846_5342: "xfs", btrfs: "btrfs"]
     private static let tmpfs: UInt32 = 0x0102_1994
     private static let refused: [UInt32: String] = [
         0x6969: "NFS", 0xFF53_4D42: "CIFS", 0xFE53_4D42: "SMB2", 0x6573_5546: "FUSE", 0x794C_7630: "overlayfs",
@@ -215,6 +223,12 @@ enum FileSystemKind {
         if let problem = problem(magic: UInt32(truncatingIfNeeded: status.f_type), mayUseTmpfs: mayUseTmpfs) {
             throw LMDBError(code: EOPNOTSUPP, operation: .checkFileSystem, context: "\(path) is on \(problem)")
         }
+    }
+
+    /// Whether a block that was written once is put elsewhere when it is written again, so that this takes room anew.
+    package static func isCopyOnWrite(_ descriptor: Int32) -> Bool {
+        var status = statfs()
+        return fstatfs(descriptor, &status) == 0 && UInt32(truncatingIfNeeded: status.f_type) == btrfs
     }
 
     /// Nil when the file system will do.

@@ -47,9 +47,9 @@ package final class Daemon: Sendable {
             do {
                 // 3. The socket.
                 let daemon = try serve(configuration, log, models, format, schemas, startedAt, logger)
-                poisoned.arm { error in
+                poisoned.arm { error, mayWait in
                     logger.critical("the log takes no more writes", metadata: ["reason": "\(error)"])
-                    daemon.listener.stop(within: .seconds(1))
+                    if mayWait { daemon.listener.stop(within: .seconds(1)) }
                     onPoison()
                 }
                 daemon.logStart(configuration)
@@ -211,9 +211,12 @@ package final class Daemon: Sendable {
 
 /// The log is opened before there is anything to end: what it reports before that is kept.
 private final class PoisonHandler: Sendable {
+    /// Is told why, and whether it may wait for the replies that are owed.
+    typealias Body = @Sendable (LedgerError, Bool) -> Void
+
     private struct State {
         var reported: LedgerError?
-        var body: (@Sendable (LedgerError) -> Void)?
+        var body: Body?
     }
 
     private let state = Mutex(State())
@@ -226,7 +229,7 @@ private final class PoisonHandler: Sendable {
         if let body { Self.run(body, error) }
     }
 
-    func arm(_ body: @escaping @Sendable (LedgerError) -> Void) {
+    func arm(_ body: @escaping Body) {
         let reported = state.withLock { state in
             state.body = body
             return state.reported
@@ -234,9 +237,12 @@ private final class PoisonHandler: Sendable {
         if let reported { Self.run(body, reported) }
     }
 
-    /// On a thread of its own: the appender must go on telling those who still come that nothing is written any more.
-    private static func run(_ body: @escaping @Sendable (LedgerError) -> Void, _ error: LedgerError) {
-        do throws(LedgerError) { _ = try WorkerThread.start("poison") { body(error) } } catch { body(error) }
+    /// On a thread of its own: the appender must go on telling those who still come that nothing is written any more. Where there
+    /// is no thread to be had the end comes at once, since this one may be an event loop.
+    private static func run(_ body: @escaping Body, _ error: LedgerError) {
+        do throws(LedgerError) { _ = try WorkerThread.start("poison") { body(error, true) } } catch {
+            body(error, false)
+        }
     }
 }
 

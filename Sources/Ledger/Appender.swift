@@ -320,11 +320,12 @@ final class Appender: @unchecked Sendable {
 
     /// Step 1: in the tail, then on the disk.
     private func makeRoom() throws(GroupFailure) {
-        var (events, bytes, registers) = (0, 0, 0)
+        var (events, bytes, registers, registerPuts) = (0, 0, 0, 0)
         group.lendFetching { unit in
             events += unit.eventCount
             bytes += unit.byteCount
             registers += unit.registerWrites.count
+            registerPuts += unit.registerWrites.count { $0.value != nil }
         }
         // The tail is bounded: a group that does not fit waits at the client.
         if overlay.count + events > configuration.tailEventsMax {
@@ -340,7 +341,7 @@ final class Appender: @unchecked Sendable {
                 throw FileError(operation: "allocate space for", path: log.environment.directory, code: code)
             }
             var worst = Self.bytesAtWorst(events: events, bytes: bytes)
-            if registers > 0 { worst += try registerBytesAtWorst(writes: registers) }
+            if registers > 0 { worst += try registerBytesAtWorst(writes: registers, puts: registerPuts) }
             try space.ensure(bytes: worst)
         } catch {
             throw error.isDiskFull ? .dropped(.diskFull) : .unknown(LedgerError(error))
@@ -354,7 +355,7 @@ final class Appender: @unchecked Sendable {
 
     /// Registers lie anywhere in their table: each write may copy its leaf page and those above it, four at most in a table of
     /// 10 million, but all of them no more than the table has; and each put may split a page. The values were counted as bytes.
-    private func registerBytesAtWorst(writes: Int) throws(FileError) -> Int {
+    private func registerBytesAtWorst(writes: Int, puts: Int) throws(FileError) -> Int {
         let pageBytes = Int(log.environment.info.pageSize)
         if registerPages == nil {
             do throws(LMDBError) {
@@ -366,7 +367,7 @@ final class Appender: @unchecked Sendable {
                 return 5 * writes * pageBytes
             }
         }
-        return (min(4 * writes, registerPages ?? 0) + writes) * pageBytes
+        return (min(4 * writes, registerPages ?? 0) + puts) * pageBytes
     }
 
     // MARK: Answers

@@ -1,5 +1,6 @@
 import CAIO
 import Glibc
+import LMDB
 
 /// Writes to a file past the page cache, one write at a time, and keeps no other writer of the file waiting meanwhile.
 ///
@@ -18,12 +19,13 @@ struct DirectWriter: ~Copyable {
     private let descriptor: Int32
     private let context: io_context_t
 
-    /// - Returns: nil where the kernel or the file system has no such writes.
-    static func open(path: String) -> DirectWriter? {
+    /// - Parameter identity: which file it must be: by now another one may have the path.
+    /// - Returns: nil where it is not, or where the kernel or the file system has no such writes.
+    static func open(path: String, as identity: FileIdentity) -> DirectWriter? {
         let descriptor = Glibc.open(path, O_WRONLY | O_CLOEXEC | direct)
         guard descriptor >= 0 else { return nil }
         var context: io_context_t?
-        guard io_setup(1, &context) == 0, let context else {
+        guard FileIdentity(descriptor: descriptor) == identity, io_setup(1, &context) == 0, let context else {
             close(descriptor)
             return nil
         }

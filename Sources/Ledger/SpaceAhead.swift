@@ -64,21 +64,23 @@ package final class SpaceAhead: Sendable {
     }
 
     /// Has a thread write the space ahead, from now until `stop()`. Before the first transaction. Steps below 1 MiB are only
-    /// allocated: they are those of tests.
+    /// allocated: they are those of tests. So is space where zeros would use up what was allocated, and the log's pages take room anew.
     package func startWriting() throws(LedgerError) {
-        guard step >= SpaceWriter.pieceBytes else { return }
+        guard step >= SpaceWriter.pieceBytes, !FileSystemKind.isCopyOnWrite(environment.fileDescriptor) else { return }
         let info = environment.info
         let used = info.usedBytes
-        // What may be holes. On a full disk the first `ensure` says so.
-        if used <= step { try? Self.allocate(environment, from: 0, to: used) }
+        // What may be holes. On a full disk `ensure` says so, until it has allocated them.
+        if used <= step {
+            do throws(FileError) { try Self.allocate(environment, from: 0, to: used) } catch { return }
+        }
         // W1, W2: below this nothing is prepared, and beyond it nothing is written until the first piece is prepared. What an earlier
         // process has written ahead is good as it is, whatever is in it.
-        let written = min(SpaceWriter.endOfWritten(environment.fileDescriptor, from: used), info.mapSize)
+        let written = min(SpaceWriter.endOfWritten(path, from: used), info.mapSize)
         let isAllocated = written > used && (try? Self.allocate(environment, from: used, to: written)) != nil
         let end = isAllocated ? written : used
         allocatedEnd.store(end, ordering: .relaxed)
         let started = try SpaceWriter(
-            path: environment.directory + "/data.mdb", quiet: quiet,
+            path: path, as: environment.fileIdentity, quiet: quiet,
             publish: { [weak self] end in self?.allocatedEnd.store(end, ordering: .releasing) },
             more: { [weak self] in self?.nextOfReserve() })
         writer.withLock { $0 = started }
@@ -99,6 +101,8 @@ package final class SpaceAhead: Sendable {
 
     /// The reserve is written where the disk has so many times as much free. By taste.
     private static let roomMin: UInt64 = 8
+
+    private var path: String { environment.directory + "/data.mdb" }
 
     /// Ends the thread, before the environment closes.
     package func stop() {

@@ -1,4 +1,5 @@
 import Glibc
+import LMDB
 import Synchronization
 
 /// The thread that writes zeros where the log will grow: a step when the appender asks for it, and more while nothing is appended.
@@ -20,6 +21,7 @@ final class SpaceWriter: Sendable {
     private static let rest: UInt64 = 60_000_000_000
 
     private let path: String
+    private let identity: FileIdentity
     /// It is quiet when no transaction has begun for so many nanoseconds, nor this thread.
     private let quiet: UInt64
     private let doorbell = Doorbell()
@@ -45,13 +47,15 @@ final class SpaceWriter: Sendable {
     private let thread = Mutex<WorkerThread?>(nil)
 
     /// - Parameters:
+    ///   - identity: of the file that has the path now.
     ///   - publish: called on the thread of this, when all below a place may be written.
     ///   - more: called there while it is quiet: what to prepare without being asked.
     init(
-        path: String, quiet: UInt64, publish: @escaping @Sendable (UInt64) -> Void,
+        path: String, as identity: FileIdentity, quiet: UInt64, publish: @escaping @Sendable (UInt64) -> Void,
         more: @escaping @Sendable () -> Work?
     ) throws(LedgerError) {
         self.path = path
+        self.identity = identity
         self.quiet = quiet
         self.publish = publish
         self.more = more
@@ -67,9 +71,12 @@ final class SpaceWriter: Sendable {
     }
 
     /// Where, from `start` on, the first block of a file begins that is not written; its end where there is none.
-    static func endOfWritten(_ descriptor: Int32, from start: UInt64) -> UInt64 {
-        // SEEK_HOLE, which Swift's Glibc does not show. A block that was only allocated counts as a hole. The descriptor's offset may be
-        // moved: LMDB says where it writes, or goes there first.
+    static func endOfWritten(_ path: String, from start: UInt64) -> UInt64 {
+        // Never LMDB's own descriptor: a commit goes to a place of the file first and writes there then.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return start }
+        defer { close(descriptor) }
+        // SEEK_HOLE, which Swift's Glibc does not show. A block that was only allocated counts as a hole.
         let seekHole: Int32 = 4
         let end = lseek(descriptor, off_t(start), seekHole)
         let page = UInt64(DirectWriter.alignment)
@@ -187,7 +194,7 @@ final class SpaceWriter: Sendable {
     }
 
     private func writeZeros(_ range: Range<UInt64>, until isEnough: () -> Bool) {
-        guard let writer = DirectWriter.open(path: path) else { return publish(range.upperBound) }
+        guard let writer = DirectWriter.open(path: path, as: identity) else { return publish(range.upperBound) }
         let zeros = UnsafeMutableRawBufferPointer.allocate(
             byteCount: Int(Self.pieceBytes), alignment: DirectWriter.alignment)
         defer { zeros.deallocate() }

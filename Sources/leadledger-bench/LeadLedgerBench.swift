@@ -9,8 +9,8 @@ struct LeadLedgerBench: ParsableCommand {
         commandName: "leadledger-bench",
         abstract: "Measures leadledgerd on this machine.",
         discussion:
-            "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message; then there are no figures, but "
-            + "for `compare`, which prints those it has and says which fell short.",
+            "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message. Then there are no figures, but "
+            + "where one is worse than was asked: `compare`, `pressure` and `growth --require-restart` print them all.",
         subcommands: [
             CompareBenchmark.self, AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self, BareBenchmark.self,
             PressureBenchmark.self, RouteBenchmark.self,

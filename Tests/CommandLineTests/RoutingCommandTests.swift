@@ -112,16 +112,16 @@ import Testing
     @Test func `a peek shows what would be given out, in that order`() throws {
         let peeked = try run(
             "queue peek --pool triage --member ana --limit 2",
-            #"{"pool":"triage","leads":[{"lead":"L-1","due":"2026-03-02T09:30:00Z","since":"2026-03-02T09:00:00Z","score":70,"pulls":0,"captured":3},{"lead":"L-2","due":null,"since":"2026-03-02T09:05:00Z","score":null,"pulls":2,"captured":1,"pushed_to":"bo"}],"waiting":5,"position":30}"#
+            #"{"pool":"triage","leads":[{"lead":"L-1","due":"2026-03-02T09:30:00Z","score":70,"pulls":0,"captured":3,"pushed_to":null},{"lead":"L-2","due":null,"score":0,"pulls":2,"captured":1,"pushed_to":"bo"}],"waiting":5,"position":30}"#
         )
         #expect(
             peeked.requests[0]["params"] == (try JSONTree(#"{"pool":"triage","member":"ana","limit":2}"#)))
         #expect(
             peeked.text == """
-                lead  due                   since                 score  pulls  captured  pushed to
-                ----  --------------------  --------------------  -----  -----  --------  ---------
-                L-1   2026-03-02T09:30:00Z  2026-03-02T09:00:00Z     70      0         3
-                L-2                         2026-03-02T09:05:00Z             2         1  bo
+                lead  due                   score  pulls  captured  pushed to
+                ----  --------------------  -----  -----  --------  ---------
+                L-1   2026-03-02T09:30:00Z     70      0         3
+                L-2                             0      2         1  bo
 
                 2 of 5 leads that wait in triage, position 30
 
@@ -173,13 +173,13 @@ import Testing
     @Test func `the list of members says who can get leads now, and why not`() throws {
         let listed = try run(
             "member list --pool brazil",
-            #"{"policy":"sales","version":12,"position":30,"members":[{"member":"ana","team":"sdr","state":"on_leave","until":"2026-03-10T00:00:00Z","reason":"vacation","open":3,"open_cap":40,"pools":["brazil","triage"]},{"member":"rui","team":null,"state":"present","open":0,"pools":[]}]}"#
+            #"{"policy":"sales","version":12,"position":30,"members":[{"member":"ana","team":"sdr","state":"on_leave","until":"2026-03-10T00:00:00Z","open":3,"open_cap":40,"pools":["brazil","triage"]},{"member":"rui","team":null,"state":"present","until":null,"open":0,"open_cap":null,"pools":[]}]}"#
         )
         #expect(
             listed.text == """
-                member  team  state     until                 open  cap  pools          reason
-                ------  ----  --------  --------------------  ----  ---  -------------  --------
-                ana     sdr   on leave  2026-03-10T00:00:00Z     3   40  brazil triage  vacation
+                member  team  state     until                 open  cap  pools
+                ------  ----  --------  --------------------  ----  ---  -------------
+                ana     sdr   on leave  2026-03-10T00:00:00Z     3   40  brazil triage
                 rui           present                            0
 
                 2 members of sales version 12, position 30

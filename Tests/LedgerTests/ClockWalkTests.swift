@@ -18,9 +18,7 @@ import Testing
     @Test(.timeLimit(.minutes(10))) func `a thousand walks of the clock change no order and set no recorded-at back`()
         throws
     {
-        let seed =
-            getenv("LEADLEDGER_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0..<1 << 32)
-        print("ClockWalkTests: LEADLEDGER_TEST_SEED=\(seed)")
+        let seed = announcedSeed("ClockWalkTests")
         let clock = TestClock()
         // Memory, for speed: what is on a disk after a kill is other tests' business.
         let folder = LedgerFolder(below: "/dev/shm")

@@ -14,9 +14,7 @@ import Testing
     private static let unitsMin = 20_000
 
     @Test(.timeLimit(.minutes(10))) func `every outcome is the one that plain arrays say`() throws {
-        let seed =
-            getenv("LEADLEDGER_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0..<1 << 32)
-        print("ModelTests: LEADLEDGER_TEST_SEED=\(seed)")
+        let seed = announcedSeed("ModelTests")
         var generator = SeededGenerator(seed: seed)
         var model = LedgerModel()
         let folder = LedgerFolder()

@@ -158,8 +158,7 @@ import Testing
     }
 
     @Test func `random units keep registers and events in step, through restarts`() throws {
-        let seed = UInt64.random(in: 0..<1_000_000)
-        print("RegisterTests: seed \(seed)")
+        let seed = announcedSeed("RegisterTests")
         var random = SeededGenerator(seed: seed)
         let folder = LedgerFolder()
         var plain: [String: String] = [:]

@@ -1,27 +1,27 @@
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Ledger
 
-/// A directory that goes away, with all below it, with its last reference.
+/// Where a test's ledger is.
 final class LedgerFolder: Sendable {
     let path: String
-    private let isOurs: Bool
+    private let temporary: TemporaryDirectory?
 
+    /// A directory of its own, which goes away with its last reference.
     init(below parent: String = "/tmp") {
-        var template = Array("\(parent)/ledger-tests.XXXXXX".utf8CString)
-        path = template.withUnsafeMutableBufferPointer { String(cString: mkdtemp($0.baseAddress!)) }
-        isOurs = true
+        let temporary = TemporaryDirectory(below: parent)
+        path = temporary.path
+        self.temporary = temporary
     }
 
     /// One that is there, or will be, and that stays.
     init(at path: String) {
         self.path = path
-        isOurs = false
+        temporary = nil
     }
-
-    deinit { if isOurs { try? DurableFiles.removeDirectory(path) } }
 }
 
 /// The stream kinds' business in these tests: type 1 begins a stream, 2 goes on, 3 ends it, 4 reopens it, 5 is always

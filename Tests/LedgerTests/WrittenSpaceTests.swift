@@ -58,7 +58,7 @@ import Testing
     /// Where, from what is used on, the first block of the log's file begins that is not written.
     private func endOfWritten(_ ledger: TestLedger) -> UInt64 {
         let environment = ledger.log.log.environment
-        return SpaceWriter.endOfWritten(environment.fileDescriptor, from: environment.info.usedBytes)
+        return SpaceWriter.endOfWritten(environment.directory + "/data.mdb", from: environment.info.usedBytes)
     }
 
     private static func reserving(_ reserve: Int, quiet: Duration = .milliseconds(1)) -> LogConfiguration {
@@ -152,6 +152,25 @@ import Testing
             #expect(Self.findings(folder).isEmpty, "seed \(seed)")
         }
         #expect(try TestLedger(folder, Self.reserving(0)).log.end.rawValue == UInt64(count))
+    }
+
+    /// A restored ledger was put where one lies that still runs.
+    @Test func `zeros never go to another file that has come to have the path`() throws {
+        let folder = LedgerFolder()
+        let ledger = try TestLedger(folder, Self.reserving(8 << 20, quiet: .seconds(3_600)))
+        ledger.append(TestEvent(stream: "S", id: "1"))
+        let path = folder.path + "/log/data.mdb"
+        #expect(rename(path, folder.path + "/log/aside") == 0)
+        let other = [UInt8](repeating: 0xA5, count: 32 << 20)
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        defer { close(descriptor) }
+        #expect(pwrite(descriptor, other, other.count, 0) == other.count)
+        for number in 2..<200 {
+            #expect(ledger.append(TestEvent(stream: "S", id: "\(number)", text: Self.text(50_000))).receipt != nil)
+        }
+        ledger.close()
+        var found = [UInt8](repeating: 0, count: other.count)
+        #expect(pread(descriptor, &found, found.count, 0) == found.count && found == other)
     }
 
     private static func text(_ bytes: Int) -> String { #""text":""# + String(repeating: "x", count: bytes) + #"""# }

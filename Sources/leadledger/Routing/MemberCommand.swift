@@ -22,7 +22,7 @@ struct MemberCommand: ParsableCommand {
         static func write(_ result: JSONValue, to output: Output) {
             var table = TextTable([
                 ("member", .left), ("team", .left), ("state", .left), ("until", .left), ("open", .right),
-                ("cap", .right), ("pools", .left), ("reason", .left),
+                ("cap", .right), ("pools", .left),
             ])
             let members = result["members"]
             for member in members?.elements ?? result.elements {
@@ -30,7 +30,7 @@ struct MemberCommand: ParsableCommand {
                 table.add([
                     member["member"].shown, member["team"].shown,
                     member["state"].shown.replacing("_", with: " "), member["until"].shown, member["open"].shown,
-                    member["open_cap"].shown, pools, member["reason"].shown,
+                    member["open_cap"].shown, pools,
                 ])
             }
             table.write(to: output)

@@ -31,14 +31,14 @@ extension QueueCommand {
 
         static func write(_ result: JSONValue, to output: Output) {
             var table = TextTable([
-                ("lead", .left), ("due", .left), ("since", .left), ("score", .right), ("pulls", .right),
-                ("captured", .right), ("pushed to", .left),
+                ("lead", .left), ("due", .left), ("score", .right), ("pulls", .right), ("captured", .right),
+                ("pushed to", .left),
             ])
             let leads = result["leads"]
             for lead in leads?.elements ?? result.elements {
                 table.add([
-                    lead["lead"].shown, lead["due"].shown, lead["since"].shown, lead["score"].shown,
-                    lead["pulls"].shown, lead["captured"].shown, lead["pushed_to"].shown,
+                    lead["lead"].shown, lead["due"].shown, lead["score"].shown, lead["pulls"].shown,
+                    lead["captured"].shown, lead["pushed_to"].shown,
                 ])
             }
             table.write(to: output)

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Leads
@@ -88,7 +89,7 @@ import Testing
 
     /// Anything may come from a file: bytes are cut, swapped and doubled, and the parser says where or takes it.
     @Test func `mutated conditions are taken or refused with a place inside them, and never trap`() throws {
-        let seed = UInt64.random(in: 0 ... .max)
+        let seed = announcedSeed("ConditionErrorTests")
         var random = RandomConditions(seed: seed)
         var refused = 0
         for _ in 0..<5_000 {

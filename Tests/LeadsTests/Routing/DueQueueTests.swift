@@ -5,8 +5,7 @@ import Testing
 
 @Suite struct DueQueueTests {
     @Test func `random comings and goings leave it in order, as a sorted array would be`() {
-        let seed = UInt64.random(in: 0..<1_000_000)
-        print("DueQueueTests: seed \(seed)")
+        let seed = announcedSeed("DueQueueTests")
         var random = SeededGenerator(seed: seed)
         var queue = DueQueue()
         var model: [DueQueue.Entry] = []
@@ -56,8 +55,7 @@ import Testing
 
 @Suite struct InstantWindowTests {
     @Test func `counts and removals agree with a plain list, in whatever order the instants come`() {
-        let seed = UInt64.random(in: 0..<1_000_000)
-        print("InstantWindowTests: seed \(seed)")
+        let seed = announcedSeed("InstantWindowTests")
         var random = SeededGenerator(seed: seed)
         var window = InstantWindow()
         var model: [Int64] = []

@@ -13,8 +13,7 @@ import Testing
     @Test func `in random histories each live lead has one custody, balances add up to 0, and a replay gives the same`()
         throws
     {
-        let seed = UInt64.random(in: 0..<1_000_000_000)
-        print("RouterHistoryTests: seed \(seed)")
+        let seed = announcedSeed("RouterHistoryTests")
         var decisions = 0
         var queued = 0
         var voided = 0
@@ -76,8 +75,7 @@ import Testing
     }
 
     @Test func `a batch of captures decides exactly as single ones at the same instants`() throws {
-        let seed = UInt64.random(in: 0..<1_000_000_000)
-        print("RouterHistoryTests.batch: seed \(seed)")
+        let seed = announcedSeed("RouterHistoryTests.batch")
         for number in 0..<40 {
             var random = SeededGenerator(seed: seed &+ UInt64(number))
             var rules = RoutingWorld.rules(
