@@ -23,7 +23,7 @@ package final class Daemon: Sendable {
 
     /// Opens the directory, makes it where there is none, and serves it.
     ///
-    /// - Parameter onPoison: called when the log's device has failed, after the replies that are owed got their time. The
+    /// - Parameter onPoison: called when the log's device has failed, after the replies that are owed got their time, where there is a thread to give it. The
     ///   default ends the process with exit code 74.
     /// - Throws: what ``exitCode(for:)`` knows.
     package static func start(
@@ -239,9 +239,9 @@ private final class PoisonHandler: Sendable {
 
     /// On a thread of its own: the appender must go on telling those who still come that nothing is written any more. Where there
     /// is no thread to be had the end comes at once, since this one may be an event loop.
-    private static func run(_ body: @escaping Body, _ error: LedgerError) {
-        do throws(LedgerError) { _ = try WorkerThread.start("poison") { body(error, true) } } catch {
-            body(error, false)
+    private static func run(_ body: @escaping Body, _ reason: LedgerError) {
+        do throws(LedgerError) { _ = try WorkerThread.start("poison") { body(reason, true) } } catch {
+            body(reason, false)
         }
     }
 }

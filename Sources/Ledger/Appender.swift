@@ -324,8 +324,10 @@ final class Appender: @unchecked Sendable {
         group.lendFetching { unit in
             events += unit.eventCount
             bytes += unit.byteCount
-            registers += unit.registerWrites.count
-            registerPuts += unit.registerWrites.count { $0.value != nil }
+            if !unit.registerWrites.isEmpty {
+                registers += unit.registerWrites.count
+                registerPuts += unit.registerWrites.count { $0.value != nil }
+            }
         }
         // The tail is bounded: a group that does not fit waits at the client.
         if overlay.count + events > configuration.tailEventsMax {

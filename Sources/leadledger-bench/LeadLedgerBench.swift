@@ -10,7 +10,7 @@ struct LeadLedgerBench: ParsableCommand {
         abstract: "Measures leadledgerd on this machine.",
         discussion:
             "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message. Then there are no figures, but "
-            + "where one is worse than was asked: `compare`, `pressure` and `growth --require-restart` print them all.",
+            + "`compare` prints those it has, and `pressure` and `growth --require-restart` all where one is too bad.",
         subcommands: [
             CompareBenchmark.self, AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self, BareBenchmark.self,
             PressureBenchmark.self, RouteBenchmark.self,
