@@ -85,6 +85,7 @@ extension Environment {
         var flags = UInt32(MDB_NOTLS)
         if options.durability == .cache { flags |= UInt32(MDB_NOSYNC) }
         if options.readOnly { flags |= UInt32(MDB_RDONLY) }
+        if options.readsSinglePages { flags |= UInt32(MDB_NORDAHEAD) }
 
         var mapSize = AddressSpace.mapSize(wanted: options.mapSize)
         while true {

@@ -38,18 +38,22 @@ package final class Environment: @unchecked Sendable {
         package var mapSize: Int
         package var durability: Durability
         package var readOnly: Bool
+        /// MDB_NORDAHEAD: a page that is not in memory is read alone, and not with as many around it as the device reads ahead. For files
+        /// that are looked up at random.
+        package var readsSinglePages: Bool
         /// Tests may live on tmpfs, where nothing survives a restart.
         package var mayUseTmpfs: Bool
         package var maxReaders: UInt32
         package var maxTables: UInt32
 
         package init(
-            mapSize: Int, durability: Durability, readOnly: Bool = false, mayUseTmpfs: Bool = false,
-            maxReaders: UInt32 = 256, maxTables: UInt32 = 16
+            mapSize: Int, durability: Durability, readOnly: Bool = false, readsSinglePages: Bool = false,
+            mayUseTmpfs: Bool = false, maxReaders: UInt32 = 256, maxTables: UInt32 = 16
         ) {
             self.mapSize = mapSize
             self.durability = durability
             self.readOnly = readOnly
+            self.readsSinglePages = readsSinglePages
             self.mayUseTmpfs = mayUseTmpfs
             self.maxReaders = maxReaders
             self.maxTables = maxTables

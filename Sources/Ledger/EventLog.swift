@@ -76,6 +76,7 @@ package final class EventLog: Sendable {
             eventLog.follower.stop()
             throw error
         }
+        index.startPreload()
         return eventLog
     }
 
@@ -127,7 +128,7 @@ package final class EventLog: Sendable {
         follower.endReading()
         if appender.isPoisoned {
             // Nothing is written any more: the next start judges the index by its STATE.
-            index.environment.close()
+            index.close()
         } else {
             // An error leaves STATE open: within this boot the index is kept, else rebuilt. Nothing is lost.
             try? index.closeCleanly()

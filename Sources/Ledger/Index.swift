@@ -18,6 +18,7 @@ final class Index: Sendable {
     let tables: IndexTables
     let origin: CacheEnvironment.Origin
     let known: KnownStreams
+    private let preload = IndexPreload()
 
     var environment: Environment { cache.environment }
 
@@ -28,7 +29,8 @@ final class Index: Sendable {
                 directory: directory, ledgerID: ledgerID.description, fingerprint: Self.fingerprint,
                 tables: Self.tableNames,
                 options: Environment.Options(
-                    mapSize: configuration.indexMapBytes, durability: .cache, mayUseTmpfs: configuration.mayUseTmpfs),
+                    mapSize: configuration.indexMapBytes, durability: .cache, readsSinglePages: true,
+                    mayUseTmpfs: configuration.mayUseTmpfs),
                 spaceStep: configuration.spaceStepBytes, bootID: configuration.bootID
             ) { environment in
                 let tables = try IndexTables(environment)
@@ -45,8 +47,18 @@ final class Index: Sendable {
         }
     }
 
+    /// Has it read into memory, beside everything else.
+    func startPreload() { preload.start(on: environment) }
+
+    /// Closes it without a word to the next start, which judges it by its STATE. Nobody may use it any more.
+    func close() {
+        preload.stop()
+        environment.close()
+    }
+
     /// Closes it so that the next start finds it as it is now. Nobody may use it any more.
     func closeCleanly() throws(CacheError) {
+        preload.stop()
         let file = StreamFilterFile(of: environment)
         try cache.closeCleanly()
         // The last, since it may be what fills the disk. Where it cannot be written, the next start fills the filter.

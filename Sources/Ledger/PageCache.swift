@@ -15,6 +15,22 @@ enum PageCache {
         }
     }
 
+    /// The same, and waits until the device has read it.
+    static func read(_ descriptor: Int32, _ range: Range<UInt64>) {
+        fetch(descriptor, range)
+        var last: UInt8 = 0
+        pread(descriptor, &last, 1, off_t(range.upperBound - 1))
+    }
+
+    /// Bytes of memory that programs can still have without others being put on the disk; nil where the system does not tell.
+    static func availableBytes() -> UInt64? {
+        guard let text = (try? DurableFiles.readFile("/proc/meminfo")) ?? nil,
+            let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
+            let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ UInt64($0) })
+        else { return nil }
+        return kibibytes << 10
+    }
+
     /// Forgets the end of the log, so that it is read from the device.
     ///
     /// After a failed flush the kernel may keep pages in memory that never reached the disk, and a plain restart would read

@@ -58,30 +58,35 @@ final class DaemonProcess {
         memory = MemoryWatch(pid: pid)
     }
 
-    /// Waits until the process has written nothing to the disk for longer than it takes our daemon to begin with what it does while it is
-    /// quiet, and the kernel has written what it was left: what is measured then is a daemon in use, not one that is starting.
+    /// Waits until the process has written nothing to the disk, and read nothing from it, for longer than it takes our daemon to begin with
+    /// what it does while it is quiet, and the kernel has written what it was left: what is measured then is a daemon in use, not one that is starting.
     func waitUntilQuiet() throws(BenchError) {
         // Index and read models that were just built are gigabytes that the kernel would write back during the load.
         sync()
         let quietMilliseconds = 1_500
-        var (written, since) = (try writtenBytes(), 0)
+        var (moved, since) = (try movedBytes(), 0)
         for _ in 0..<Self.patienceMilliseconds / 50 where since < quietMilliseconds {
             try pause(milliseconds: 50)
             try checkIsRunning()
-            let now = try writtenBytes()
-            since = now == written ? since + 50 : 0
-            written = now
+            let now = try movedBytes()
+            since = now == moved ? since + 50 : 0
+            moved = now
         }
         guard since >= quietMilliseconds else { throw BenchError("\(name) does not come to rest") }
     }
 
-    /// What the process, with all its threads, has had written to disks.
-    private func writtenBytes() throws(BenchError) -> UInt64 {
+    /// What the process, with all its threads, has had written to disks and read from them.
+    private func movedBytes() throws(BenchError) -> UInt64 {
         let text = try readText("/proc/\(pid)/io")
-        for line in text.split(separator: "\n") where line.hasPrefix("write_bytes: ") {
-            if let bytes = UInt64(line.dropFirst("write_bytes: ".count)) { return bytes }
+        var moved: [UInt64] = []
+        for line in text.split(separator: "\n") {
+            let field = line.split(separator: " ")
+            if field.count == 2, ["read_bytes:", "write_bytes:"].contains(field[0]), let bytes = UInt64(field[1]) {
+                moved.append(bytes)
+            }
         }
-        throw BenchError("/proc/\(pid)/io has no write_bytes")
+        guard moved.count == 2 else { throw BenchError("/proc/\(pid)/io has no read_bytes and write_bytes") }
+        return moved[0] + moved[1]
     }
 
     /// Ends the process if it still runs. For a `defer` right after the start: a good run has stopped its daemon by then, and

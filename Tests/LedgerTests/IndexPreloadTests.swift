@@ -1,0 +1,46 @@
+import Glibc
+import TestSupport
+import Testing
+
+@testable import LMDB
+@testable import Ledger
+
+@Suite struct IndexPreloadTests {
+    @Test func `an index that was kept is in memory soon after a start`() throws {
+        // A disk: what is in memory of a tmpfs is all of it.
+        let folder = LedgerFolder(below: "/var/tmp")
+        let path = folder.path + "/index/data.mdb"
+        let used: Int
+        do {
+            let ledger = try TestLedger(folder)
+            for group in 0..<100 {
+                let units = (0..<300).map { ledger.unit([TestEvent(stream: "S\(group)-\($0)", id: "1")]) }
+                for outcome in ledger.submit(units) { #expect(outcome.receipt != nil) }
+            }
+            ledger.log.flushIndex()
+            waitUntil { ledger.log.status.indexProgress == ledger.log.end }
+            used = Int(ledger.log.status.indexUsedBytes)
+            ledger.close()
+        }
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        defer { close(descriptor) }
+        #expect(fsync(descriptor) == 0 && posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0)
+        let pages = used / 4_096
+        #expect(pages > 500)
+        try #require(pagesInMemory(descriptor, bytes: used) < pages / 10)
+
+        let ledger = try TestLedger(folder)
+        #expect(ledger.log.indexOrigin == .kept)
+        waitUntil { pagesInMemory(descriptor, bytes: used) == pages }
+        ledger.close()
+    }
+
+    private func pagesInMemory(_ descriptor: Int32, bytes: Int) -> Int {
+        let map = mmap(nil, bytes, PROT_READ, MAP_SHARED, descriptor, 0)
+        guard let map, map != MAP_FAILED else { return -1 }
+        defer { munmap(map, bytes) }
+        var pages = [UInt8](repeating: 0, count: (bytes + 4_095) / 4_096)
+        guard mincore(map, bytes, &pages) == 0 else { return -1 }
+        return pages.count { $0 & 1 == 1 }
+    }
+}
