@@ -53,7 +53,10 @@ import Testing
     @Test func `in histories of all that can happen each thing is said once, and a fresh fold says the same`() throws {
         let seed = announcedSeed("ClockHistoryTests.all")
         var words: [Substring: Int] = [:]
-        for number in 0..<Self.histories / 2 {
+        let least: [Substring: Int] = ["replaced": 100, "ended": 2]
+        // Clocks end in one history of thirty or so: where that has not come up there are more of them.
+        for number in 0..<2 * Self.histories {
+            if number >= Self.histories / 2, least.allSatisfy({ words[$0.key, default: 0] > $0.value }) { break }
             var history = try RandomClocks(seed: seed &+ UInt64(number), plain: false)
             for _ in 0..<3 {
                 try history.run(steps: Self.steps / 3)
@@ -65,9 +68,7 @@ import Testing
                 history.world.book.due(at: history.world.now, limit: 9, background: history.world.background).isEmpty)
             for said in history.world.said { words[said.event.id.split(separator: "-")[1], default: 0] += 1 }
         }
-        for (word, least) in [("replaced", 100), ("ended", 2)] {
-            #expect(words[Substring(word)] ?? 0 > least, "\(word): \(words)")
-        }
+        for (word, count) in least { #expect(words[word, default: 0] > count, "\(word): \(words)") }
     }
 
     @Test func `a book that does not see pauses, who holds a lead, or when a contact was is found out`() throws {
