@@ -23,8 +23,8 @@ package final class Daemon: Sendable {
 
     /// Opens the directory, makes it where there is none, and serves it.
     ///
-    /// - Parameter onPoison: called when the log's device has failed, after the replies that are owed got their time, where there is a thread to give it. The
-    ///   default ends the process with exit code 74.
+    /// - Parameter onPoison: called when the log's device has failed, after the replies that are owed got their time, where there is a
+    ///   thread to give it. The default ends the process with exit code 74.
     /// - Throws: what ``exitCode(for:)`` knows.
     package static func start(
         _ configuration: Configuration, logger: Logger, onPoison: @escaping @Sendable () -> Void = { _exit(74) }

@@ -15,7 +15,7 @@ enum PageCache {
         }
     }
 
-    /// The same, and waits until the device has read it.
+    /// `fetch`, and waits until the device has read it.
     static func read(_ descriptor: Int32, _ range: Range<UInt64>) {
         fetch(descriptor, range)
         var last: UInt8 = 0

@@ -58,8 +58,9 @@ final class DaemonProcess {
         memory = MemoryWatch(pid: pid)
     }
 
-    /// Waits until the process has written nothing to the disk, and read nothing from it, for longer than it takes our daemon to begin with
-    /// what it does while it is quiet, and the kernel has written what it was left: what is measured then is a daemon in use, not one that is starting.
+    /// Waits until the kernel has written what it was left, and the process has written nothing to the disk and read nothing from it for
+    /// longer than it takes our daemon to begin with what it does while it is quiet: what is measured then is a daemon in use, not one
+    /// that is starting.
     func waitUntilQuiet() throws(BenchError) {
         // Index and read models that were just built are gigabytes that the kernel would write back during the load.
         sync()
