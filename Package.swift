@@ -131,7 +131,7 @@ let package = Package(
             name: "leadledger-bench", dependencies: ["LMDB", "JSON", arguments], swiftSettings: houseStyle),
 
         // Tests: a folder for each target.
-        .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB"], swiftSettings: houseStyle),
+        .testTarget(name: "LMDBTests", dependencies: ["LMDB", "CLMDB", "TestSupport"], swiftSettings: houseStyle),
         .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: houseStyle),
         .testTarget(
             name: "SchemasTests", dependencies: ["JSON", "Schemas"], exclude: ["verdicts.py"], swiftSettings: houseStyle

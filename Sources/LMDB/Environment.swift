@@ -22,7 +22,8 @@ import Synchronization
 /// - E1: an inode of `data.mdb` is open at most once in this process (`OpenEnvironments`).
 /// - E2: `lock.mdb` is allocated to its full size before LMDB maps it.
 /// - E3: the file is at least as long as its last page says, at open and after each commit.
-/// - E4: at most `readersPooled` read transactions are lent at once; a thread holds at most one write transaction.
+/// - E4: at most `readersPooled` read transactions are lent at once; a thread holds at most one write transaction,
+///   and those nested in it.
 // Sendable: `handle` is LMDB's, which locks for itself; all mutable state is in Mutex and Atomic.
 package final class Environment: @unchecked Sendable {
     /// When a commit is durable.
@@ -79,7 +80,7 @@ package final class Environment: @unchecked Sendable {
 
     package let directory: String
     package let options: Options
-    /// The descriptor LMDB writes pages through: for `posix_fallocate` and `fstat` only.
+    /// The descriptor LMDB writes pages through: for what the kernel is told and asked of the file; nobody writes through it.
     package let fileDescriptor: Int32
     package let fileIdentity: FileIdentity
 

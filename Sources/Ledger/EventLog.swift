@@ -15,7 +15,8 @@ import Synchronization
 /// // later, mostly on the appender's thread: sink.deliver([(token, .refused(.versionConflict(...)))])
 /// ```
 ///
-/// The threads: any number read and prepare; one at a time appends (`Appender`); one follows with the index (`IndexFollower`).
+/// The threads: any number read and prepare; one at a time appends (`Appender`); one follows with the index (`IndexFollower`),
+/// and one keeps it in memory (`IndexResidency`).
 package final class EventLog: Sendable {
     let log: LogStore
     let index: Index
@@ -76,7 +77,7 @@ package final class EventLog: Sendable {
             eventLog.follower.stop()
             throw error
         }
-        index.startPreload()
+        index.startResidency()
         return eventLog
     }
 

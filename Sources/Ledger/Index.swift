@@ -18,12 +18,14 @@ final class Index: Sendable {
     let tables: IndexTables
     let origin: CacheEnvironment.Origin
     let known: KnownStreams
-    private let preload = IndexPreload()
+    private let nestedEvents: Int
+    private let residency = IndexResidency()
 
     var environment: Environment { cache.environment }
 
     /// Opens it by the STATE rule, or makes an empty one.
     init(directory: String, ledgerID: LedgerID, logEnd: UInt64, configuration: LogConfiguration) throws(LedgerError) {
+        nestedEvents = configuration.indexNestedEvents
         do throws(CacheError) {
             (cache, origin) = try CacheEnvironment.open(
                 directory: directory, ledgerID: ledgerID.description, fingerprint: Self.fingerprint,
@@ -47,18 +49,18 @@ final class Index: Sendable {
         }
     }
 
-    /// Has it read into memory, beside everything else.
-    func startPreload() { preload.start(on: environment) }
+    /// Has it in memory from now on, beside everything else.
+    func startResidency() { residency.start(on: environment) }
 
     /// Closes it without a word to the next start, which judges it by its STATE. Nobody may use it any more.
     func close() {
-        preload.stop()
+        residency.stop()
         environment.close()
     }
 
     /// Closes it so that the next start finds it as it is now. Nobody may use it any more.
     func closeCleanly() throws(CacheError) {
-        preload.stop()
+        residency.stop()
         let file = StreamFilterFile(of: environment)
         try cache.closeCleanly()
         // The last, since it may be what fills the disk. Where it cannot be written, the next start fills the filter.
@@ -120,31 +122,23 @@ final class Index: Sendable {
         do throws(LMDBError) {
             var transaction = try environment.beginWrite()
             guard try tables.progress(in: transaction) == start else { throw batch.notAtItsProgress() }
-            var cursor = try transaction.makeWriteCursor(on: tables.rows)
-            var next = 0
+            // What is one part needs no nested transaction.
+            var next = order.count > nestedEvents ? 0 : try put(&batch, order, from: 0, in: &transaction)
             while next < order.count {
-                let key = order[next].key
-                let begun = next
-                // A stream that begins here has no row to be looked for: that its key is free is found out by the put.
-                let begins = events[Int(order[begun].index)].version.rawValue == 1
-                try key.withBytes { (keyBytes) throws(LMDBError) in
-                    let stored = begins ? nil : try cursor.value(at: keyBytes)
-                    let row: IndexRow
-                    (row, next) = try batch.row(key, stored, order, next)
-                    try row.withBytes { (rowBytes) throws(LMDBError) in
-                        // One that does not begin was found, or `row` has thrown.
-                        guard begins else { return try cursor.replace(with: rowBytes, at: keyBytes) }
-                        do throws(LMDBError) { try cursor.put(rowBytes, at: keyBytes, .insert) } catch
-                            where error.isKeyExist
-                        {
-                            throw batch.beginsAgain(key, at: start + UInt64(order[begun].index))
-                        }
-                    }
-                }
+                var nested = try transaction.beginNested()
+                next = try put(&batch, order, from: next, in: &nested)
+                try nested.commit()
             }
             known.insert(order.lazy.filter { events[Int($0.index)].version.rawValue == 1 }.map(\.key))
             batch.older.sort { $0.key < $1.key }
-            for entry in batch.older { try tables.add(entry.position, at: entry.key, in: &transaction) }
+            let older = batch.older
+            var first = 0
+            if older.count <= nestedEvents { first = try add(older[...], in: &transaction) }
+            while first < older.count {
+                var nested = try transaction.beginNested()
+                first = try add(older[first...].prefix(nestedEvents), in: &nested)
+                try nested.commit()
+            }
             try tables.setProgress(start + UInt64(events.count), in: &transaction)
             if let code = faults?.code(.indexCommit) { throw LMDBError(code: code, operation: .commit) }
             try transaction.commit()
@@ -152,6 +146,46 @@ final class Index: Sendable {
             if let problem = batch.problem { throw .broken(problem) }
             throw FollowError(error)
         }
+    }
+
+    /// Puts the rows of so many events, and of those of the last one's stream, that begin at `order[start]`.
+    /// - Returns: where the others begin.
+    private func put(
+        _ batch: inout Batch, _ order: ContiguousArray<Order>, from start: Int, in transaction: inout WriteTransaction
+    ) throws(LMDBError) -> Int {
+        var cursor = try transaction.makeWriteCursor(on: tables.rows)
+        let end = min(start + nestedEvents, order.count)
+        var next = start
+        while next < end {
+            let key = order[next].key
+            let begun = next
+            // A stream that begins here has no row to be looked for: that its key is free is found out by the put.
+            let begins = batch.events[Int(order[begun].index)].version.rawValue == 1
+            try key.withBytes { (keyBytes) throws(LMDBError) in
+                let stored = begins ? nil : try cursor.value(at: keyBytes)
+                let row: IndexRow
+                (row, next) = try batch.row(key, stored, order, next)
+                try row.withBytes { (rowBytes) throws(LMDBError) in
+                    // One that does not begin was found, or `row` has thrown.
+                    guard begins else { return try cursor.replace(with: rowBytes, at: keyBytes) }
+                    do throws(LMDBError) { try cursor.put(rowBytes, at: keyBytes, .insert) } catch
+                        where error.isKeyExist
+                    {
+                        throw batch.beginsAgain(key, at: batch.start + UInt64(order[begun].index))
+                    }
+                }
+            }
+        }
+        return next
+    }
+
+    /// Adds entries to `older`.
+    /// - Returns: where those behind them begin.
+    private func add(
+        _ entries: ArraySlice<Batch.OlderEntry>, in transaction: inout WriteTransaction
+    ) throws(LMDBError) -> Int {
+        for entry in entries { try tables.add(entry.position, at: entry.key, in: &transaction) }
+        return entries.endIndex
     }
 
     /// An event touches a leaf page of `rows` and two of `older`, none more often than there are pages, a sixteenth of
@@ -178,7 +212,8 @@ private struct Batch {
     let start: UInt64
     let log: LogReader
     let lifecycle: StreamLifecycle?
-    var older: [(key: OlderKey, position: UInt64)] = []
+    typealias OlderEntry = (key: OlderKey, position: UInt64)
+    var older: [OlderEntry] = []
     /// What was wrong with the log or the index, where the error that ended the transaction is only a signal.
     var problem: LedgerError?
 

@@ -16,9 +16,14 @@ package enum LedgerLimits {
     /// Bytes of one commit, and a unit: about 35,000 dirty pages, far from the 131,071 where LMDB spills them.
     package static let groupBytesMax = 64 << 20
 
-    /// Events of one index transaction: LMDB spills dirty pages beyond 131,071, and an event dirties three leaf pages at
-    /// worst (its row, and two entries of `older`).
-    package static let indexTransactionEventsMax = 40_000
+    /// Events of one index transaction. LMDB has room for 131,071 changed pages in one, and a nested one that finds no more is refused
+    /// (MDB_TXN_FULL). An event changes three leaf pages at worst (its row, and two entries of `older`), and a branch page above each.
+    package static let indexTransactionEventsMax = 20_000
+
+    /// Events of a nested transaction, of the index and of read models. Rows changed at random by a loop over LMDB alone, 10,000 and
+    /// 20,000 in a transaction: parts of 2,500 took 6.0 to 6.2 us a row, parts of 1,000 a little more, and without parts it was 6.4 to
+    /// 8.9, depending on which pages had been given up before.
+    package static let nestedEvents = 2_500
 
     /// Records whose hashes are looked at before the first answer after a start.
     package static let tailRecordsVerified = 10_000

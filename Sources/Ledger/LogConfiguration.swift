@@ -14,6 +14,8 @@ package struct LogConfiguration: Sendable {
     package var indexCommitEvents = 20_000
     /// ... or when the oldest of them has waited so long, and after a rush.
     package var indexCommitInterval: Duration = .seconds(2)
+    /// So many events are put in a nested transaction (`WriteTransaction.beginNested()`). Fewer only in tests.
+    var indexNestedEvents = LedgerLimits.nestedEvents
     /// Whether the index follows only where nobody else wants the processor, as long as it is not far behind.
     package var indexStepsBack = true
     /// When whoever steps back stands still.

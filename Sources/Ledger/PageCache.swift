@@ -22,13 +22,47 @@ enum PageCache {
         pread(descriptor, &last, 1, off_t(range.upperBound - 1))
     }
 
+    /// The stretch of a part of a file, which begins at a page, that has all its pages which are not in the page cache; nil where there
+    /// are none, or it cannot be told.
+    static func missing(_ descriptor: Int32, in range: Range<UInt64>) -> Range<UInt64>? {
+        let count = Int(range.upperBound - range.lowerBound)
+        // A map of its own, of which nothing is touched: what is asked is the file, not who has mapped it.
+        let map = mmap(nil, count, PROT_READ, MAP_SHARED, descriptor, off_t(range.lowerBound))
+        guard let map, map != MAP_FAILED else { return nil }
+        defer { munmap(map, count) }
+        let page = sysconf(Int32(_SC_PAGESIZE))
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: (count + page - 1) / page) { states in
+            guard let start = states.baseAddress, mincore(map, count, start) == 0,
+                let first = states.firstIndex(where: { $0 & 1 == 0 }),
+                let last = states.lastIndex(where: { $0 & 1 == 0 })
+            else { return nil }
+            let end = min(range.lowerBound + UInt64((last + 1) * page), range.upperBound)
+            return range.lowerBound + UInt64(first * page)..<end
+        }
+    }
+
+    /// A number that grows when something may have left the page cache: how often this process has waited for the disk with a page
+    /// of a map (whoever has dropped that page), and how many pages of files the kernel has taken for others.
+    static func losses() -> UInt64 {
+        var usage = rusage()
+        getrusage(Int32(RUSAGE_SELF.rawValue), &usage)
+        let taken = (try? DurableFiles.readFile("/proc/vmstat")).flatMap { number("pgsteal_file", in: $0) }
+        return UInt64(usage.ru_majflt) + (taken ?? 0)
+    }
+
+    /// Of a line that is a name, blanks, and a number.
+    private static func number(_ name: String, in text: String) -> UInt64? {
+        for line in text.split(separator: "\n") where line.hasPrefix(name) {
+            let words = line.split(separator: " ")
+            if words.count >= 2, words[0] == name { return UInt64(words[1]) }
+        }
+        return nil
+    }
+
     /// Bytes of memory that programs can still have without others being put on the disk; nil where the system does not tell.
     static func availableBytes() -> UInt64? {
-        guard let text = (try? DurableFiles.readFile("/proc/meminfo")) ?? nil,
-            let line = text.split(separator: "\n").first(where: { $0.hasPrefix("MemAvailable:") }),
-            let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ UInt64($0) })
-        else { return nil }
-        return kibibytes << 10
+        let kibibytes = (try? DurableFiles.readFile("/proc/meminfo")).flatMap { number("MemAvailable:", in: $0) }
+        return kibibytes.map { $0 << 10 }
     }
 
     /// Forgets the end of the log, so that it is read from the device.

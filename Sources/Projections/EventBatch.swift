@@ -85,6 +85,26 @@ package struct EventRun: Sequence, IteratorProtocol {
         return nil
     }
 
+    /// The same in parts of so many events of leads or a few more, the last of fewer: no lead's are in two of them, and the pools' are
+    /// in the last.
+    func parts(of count: Int) -> [EventRun] {
+        precondition(count > 0, "a part has an event")
+        guard range.count > count else { return [self] }
+        var parts: [EventRun] = []
+        var start = events.startIndex
+        while true {
+            var end = Swift.min(start + count, events.endIndex)
+            while start < end, end < events.endIndex, events.base[end].lead == events.base[end - 1].lead { end += 1 }
+            let isLast = end == events.endIndex
+            parts.append(
+                EventRun(
+                    events: events[start..<end], poolEvents: isLast ? poolEvents : .init(rebasing: poolEvents[..<0]),
+                    texts: texts, range: range))
+            if isLast { return parts }
+            start = end
+        }
+    }
+
     /// What happened to pools, in the order of the log.
     package var pools: some Sequence<ProjectedEvent> {
         let (texts, range) = (texts, range)

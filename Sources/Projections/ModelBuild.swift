@@ -113,6 +113,7 @@ final class ModelBuild: Sendable {
         var follower: EventBatches.Follower
         var scratch: ProjectionScratch
         var eventsMax: Int
+        var nestedEvents: Int
         var nanosecondsMax: UInt64
         /// The build is whole when its progress gets here.
         var wholeAt: UInt64
@@ -170,7 +171,18 @@ final class ModelBuild: Sendable {
             let events = try batch.batches.batch(at: next, with: batch.scratch.decoder, for: batch.follower)
         {
             let range = next..<min(events.end, limit)
-            try events.withEvents(in: range) { try projection.apply($0, with: batch.scratch, in: &transaction) }
+            try events.withEvents(in: range) { run in
+                let parts = run.parts(of: batch.nestedEvents)
+                // What is one part needs no nested transaction.
+                guard parts.count > 1 else {
+                    return try projection.apply(run, with: batch.scratch, in: &transaction)
+                }
+                for part in parts {
+                    var nested = try transaction.beginNested()
+                    try projection.apply(part, with: batch.scratch, in: &nested)
+                    try nested.commit()
+                }
+            }
             next = range.upperBound
             if let fault = events.fault, events.end < limit {
                 throw LocatedBadEvent(position: events.end, reason: fault.reason)

@@ -122,7 +122,7 @@ private func freshBuild(
     let batch = ModelBuild.Batch(
         source: prefix, batches: EventBatches(source: prefix, eventsMax: ProjectionLimits.commitEventsMax),
         follower: EventBatches.Follower(), scratch: ProjectionScratch(), eventsMax: ProjectionLimits.commitEventsMax,
-        nanosecondsMax: .max / 2,
+        nestedEvents: configuration.nestedEvents, nanosecondsMax: .max / 2,
         wholeAt: end, faults: nil, isWanted: { _ in false }, committing: { try $0() })
     while build.progress.load(ordering: .relaxed) < end {
         guard try build.follow(batch) > 0 else {

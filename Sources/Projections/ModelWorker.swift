@@ -190,7 +190,7 @@ final class ModelWorker: Sendable {
                 _ = try build.follow(
                     ModelBuild.Batch(
                         source: source, batches: batches, follower: follower, scratch: scratch,
-                        eventsMax: Int(batchEvents),
+                        eventsMax: Int(batchEvents), nestedEvents: configuration.nestedEvents,
                         nanosecondsMax: interval, wholeAt: target.rawValue, faults: configuration.faults,
                         isWanted: hooks.isWanted,
                         committing: hooks.committing))

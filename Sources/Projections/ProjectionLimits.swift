@@ -49,6 +49,8 @@ package struct ProjectionConfiguration: Sendable {
     package var commitEvents = ProjectionLimits.commitEventsMax
     /// ... or when the oldest of them has waited so long, or at once when somebody waits.
     package var commitInterval: Duration = .milliseconds(200)
+    /// So many events are taken in by a nested transaction (`WriteTransaction.beginNested()`). Fewer only in tests.
+    var nestedEvents = LedgerLimits.nestedEvents
     /// Whether there are read models at all. Without, what is in `DATA/models` stays as it is, to be gone on with another time.
     package var hasModels = true
     /// Of the threads that follow. Stepping back costs an append least: with a share of a tenth for each, a burst took a fifth longer.

@@ -1,5 +1,6 @@
 import CLMDB
 import Glibc
+import TestSupport
 import Testing
 
 @testable import LMDB
@@ -35,6 +36,127 @@ import Testing
         #expect(try environment.read { try $0.text(in: table, at: 1) } == nil)
         try environment.write { try $0.put("kept", in: table, at: 1) }
         #expect(try environment.read { try $0.text(in: table, at: 1) } == "kept")
+    }
+
+    @Test func `a nested transaction is part of the one around it once it is committed, and else has not been`() throws
+    {
+        try environment.write { transaction in
+            try transaction.put("around", in: table, at: 1)
+            do {
+                var nested = try transaction.beginNested()
+                #expect(try nested.text(in: table, at: 1) == "around")
+                try nested.put("nested", in: table, at: 2)
+                try nested.commit()
+            }
+            #expect(try transaction.text(in: table, at: 2) == "nested")
+            do {
+                var dropped = try transaction.beginNested()
+                try dropped.put("lost", in: table, at: 1)
+                try dropped.put("lost", in: table, at: 3)
+            }
+            #expect(try transaction.text(in: table, at: 1) == "around")
+            #expect(try environment.read { try $0.text(in: table, at: 2) } == nil)
+        }
+        #expect(try environment.read { try $0.text(in: table, at: 2) } == "nested")
+        #expect(try environment.read { try $0.count(of: table) } == 2)
+        // Committed in one that goes away, it is gone.
+        do {
+            var transaction = try environment.beginWrite()
+            var nested = try transaction.beginNested()
+            try nested.put("lost", in: table, at: 4)
+            try nested.commit()
+            #expect(try transaction.text(in: table, at: 4) == "lost")
+        }
+        #expect(try environment.read { try $0.count(of: table) } == 2)
+        // After an error in a nested one the one around it goes on.
+        try environment.write { transaction in
+            try transaction.put("next", in: table, at: 5)
+            let error = #expect(throws: LMDBError.self) {
+                var nested = try transaction.beginNested()
+                try nested.put("lost", in: table, at: 6)
+                try nested.put("there", in: table, at: 5, .insert)
+            }
+            #expect(error?.isKeyPresent == true)
+        }
+        #expect(try environment.read { try $0.count(of: table) } == 3)
+    }
+
+    @Test func `a transaction that ends before one nested in it traps`() async {
+        await #expect(processExitsWith: .failure) {
+            let directory = TemporaryDirectory()
+            let environment = try directory.open()
+            var transaction = try environment.beginWrite()
+            let nested = try transaction.beginNested()
+            try transaction.commit()
+            nested.abort()
+        }
+    }
+
+    /// Against a dictionary: thousands of pages, values that grow, shrink and have pages of their own, deletions, nested transactions of
+    /// which some are dropped, in transactions of which some are dropped, and the file opened again.
+    @Test func `nested transactions leave what a dictionary would`() throws {
+        var random = SeededGenerator(seed: announcedSeed("nested transactions"))
+        let directory = TemporaryDirectory()
+        var model: [UInt64: [UInt8]] = [:]
+        var (dropped, deleted) = (0, 0)
+        for _ in 0..<3 {
+            let environment = try directory.open(mapSize: 256 << 20)
+            let table = try environment.openTables("t")[0]
+            for _ in 0..<8 {
+                var transaction = try environment.beginWrite()
+                var changed = model
+                for _ in 0..<UInt64.random(in: 1...6, using: &random) {
+                    var part = changed
+                    var nested = try transaction.beginNested()
+                    for _ in 0..<UInt64.random(in: 1...400, using: &random) {
+                        // Some often, so that one part changes what another has changed.
+                        let isHot = random.chance(10)
+                        let key = UInt64.random(in: 0..<(isHot ? 40 : 6_000), using: &random)
+                        if UInt64.random(in: 0..<4, using: &random) == 0 {
+                            #expect(try nested.delete(in: table, at: key) == (part[key] != nil))
+                            deleted += part.removeValue(forKey: key) == nil ? 0 : 1
+                        } else {
+                            let isLarge = isHot || random.chance(3)
+                            let count = Int.random(in: 0...(isLarge ? 20_000 : 700), using: &random)
+                            let value = [UInt8](repeating: UInt8.random(in: 0...255, using: &random), count: count)
+                            try value.withUnsafeBytes { value in
+                                if part[key] != nil, random.chance(50) {
+                                    var cursor = try nested.makeWriteCursor(on: table)
+                                    try withKey(key) { key in
+                                        _ = try cursor.value(at: key)
+                                        try cursor.replace(with: value, at: key)
+                                    }
+                                } else {
+                                    try nested.put(value, in: table, at: key)
+                                }
+                            }
+                            part[key] = value
+                        }
+                    }
+                    if UInt64.random(in: 0..<4, using: &random) == 0 {
+                        nested.abort()
+                        dropped += 1
+                    } else {
+                        try nested.commit()
+                        changed = part
+                    }
+                }
+                if UInt64.random(in: 0..<5, using: &random) == 0 {
+                    transaction.abort()
+                } else {
+                    try transaction.commit()
+                    model = changed
+                }
+            }
+            var stored: [UInt64: [UInt8]] = [:]
+            let snapshot = try environment.beginRead()
+            try snapshot.forEach(in: table) { key, value in
+                stored[key.withUnsafeBytes { $0.bigEndianUInt64! }] = value.withUnsafeBytes { [UInt8]($0) }
+                return true
+            }
+            #expect(stored == model)
+        }
+        #expect(dropped > 3 && deleted > 50 && model.count > 1_000, "\(dropped) \(deleted) \(model.count)")
     }
 
     @Test func `a snapshot shows what was committed when it began, until it is renewed`() throws {

@@ -412,7 +412,7 @@ import Testing
         // A group: its bound, a unit of the wire's largest frame, and what goes with them.
         let group = LedgerLimits.groupBytesMax + 2 << 20
         #expect(Appender.bytesAtWorst(events: LogConfiguration().groupEventsMax, bytes: group) / 4_096 < spilling / 3)
-        #expect(3 * LedgerLimits.indexTransactionEventsMax + LedgerLimits.indexTransactionEventsMax / 8 < spilling)
+        #expect(6 * LedgerLimits.indexTransactionEventsMax < spilling)
         // No configuration makes the index's larger, and a log far behind is taken in by such pieces.
         var configuration = LogConfiguration.test
         configuration.indexCommitEvents = 1_000_000

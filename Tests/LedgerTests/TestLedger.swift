@@ -115,6 +115,8 @@ extension LogConfiguration {
         configuration.spaceStepBytes = 64 << 10
         configuration.mayUseTmpfs = true
         configuration.indexCommitInterval = .milliseconds(50)
+        // So that few events are several parts.
+        configuration.indexNestedEvents = 5
         // Tests are mostly alone, on machines that are not.
         configuration.appendAtOnceMax = .seconds(60)
         return configuration

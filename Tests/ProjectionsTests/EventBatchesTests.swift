@@ -26,6 +26,7 @@ import Testing
         let batch = try #require(try EventDecoder().decode(from: 0, limit: 10_000, of: log.log))
         #expect(batch.start == 0 && batch.end == log.log.end.rawValue && batch.fault == nil)
         var looked = 0
+        var partsSeen = 0
         for _ in 0..<40 {
             let range = UInt64.random(in: 0...150, using: &generator)..<UInt64.random(in: 150...300, using: &generator)
             var positions: [UInt64] = []
@@ -55,10 +56,21 @@ import Testing
                     positions.append(event.position)
                 }
             }
+            // In parts it is the same, no lead in two of them, and the pools' events come last.
+            batch.withEvents(in: range) { run in
+                let count = Int.random(in: 1...120, using: &generator)
+                let parts = run.parts(of: count)
+                #expect(parts.flatMap { part in part.map(\.key) } == keys)
+                #expect(
+                    parts.flatMap { part in part.flatMap { $0.map(\.position) } + part.pools.map(\.position) }
+                        == positions)
+                #expect(parts.dropLast().allSatisfy { part in part.pools.map(\.position).isEmpty })
+                partsSeen += parts.count
+            }
             #expect(positions.sorted() == Array(range))
             #expect(zip(keys, keys.dropFirst()).allSatisfy { $0 < $1 })
         }
-        #expect(looked > 1_000)
+        #expect(looked > 1_000 && partsSeen > 80)
     }
 
     // MARK: Sharing

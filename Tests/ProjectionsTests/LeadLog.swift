@@ -150,6 +150,8 @@ extension ProjectionConfiguration {
         configuration.mapBytes = 256 << 20
         configuration.spaceStepBytes = 64 << 10
         configuration.commitInterval = .milliseconds(5)
+        // So that few events are several parts.
+        configuration.nestedEvents = 3
         configuration.priority = .normal
         configuration.mayUseTmpfs = true
         return configuration
