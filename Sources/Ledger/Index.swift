@@ -122,22 +122,16 @@ final class Index: Sendable {
         do throws(LMDBError) {
             var transaction = try environment.beginWrite()
             guard try tables.progress(in: transaction) == start else { throw batch.notAtItsProgress() }
-            // What is one part needs no nested transaction.
-            var next = order.count > nestedEvents ? 0 : try put(&batch, order, from: 0, in: &transaction)
-            while next < order.count {
-                var nested = try transaction.beginNested()
-                next = try put(&batch, order, from: next, in: &nested)
-                try nested.commit()
+            try inParts(order.count, of: &transaction) { (start, part) throws(LMDBError) in
+                try put(&batch, order, from: start, in: &part)
             }
             known.insert(order.lazy.filter { events[Int($0.index)].version.rawValue == 1 }.map(\.key))
             batch.older.sort { $0.key < $1.key }
             let older = batch.older
-            var first = 0
-            if older.count <= nestedEvents { first = try add(older[...], in: &transaction) }
-            while first < older.count {
-                var nested = try transaction.beginNested()
-                first = try add(older[first...].prefix(nestedEvents), in: &nested)
-                try nested.commit()
+            try inParts(older.count, of: &transaction) { (start, part) throws(LMDBError) in
+                let entries = older[start...].prefix(nestedEvents)
+                for entry in entries { try tables.add(entry.position, at: entry.key, in: &part) }
+                return entries.endIndex
             }
             try tables.setProgress(start + UInt64(events.count), in: &transaction)
             if let code = faults?.code(.indexCommit) { throw LMDBError(code: code, operation: .commit) }
@@ -145,6 +139,20 @@ final class Index: Sendable {
         } catch {
             if let problem = batch.problem { throw .broken(problem) }
             throw FollowError(error)
+        }
+    }
+
+    /// Has `count` things written in parts, each in a nested transaction; what is one part needs none.
+    /// - Parameter write: writes the part that begins at an index, and returns where the next one does.
+    private func inParts(
+        _ count: Int, of transaction: inout WriteTransaction,
+        _ write: (Int, inout WriteTransaction) throws(LMDBError) -> Int
+    ) throws(LMDBError) {
+        var next = count > nestedEvents ? 0 : try write(0, &transaction)
+        while next < count {
+            var nested = try transaction.beginNested()
+            next = try write(next, &nested)
+            try nested.commit()
         }
     }
 
@@ -179,15 +187,6 @@ final class Index: Sendable {
         return next
     }
 
-    /// Adds entries to `older`.
-    /// - Returns: where those behind them begin.
-    private func add(
-        _ entries: ArraySlice<Batch.OlderEntry>, in transaction: inout WriteTransaction
-    ) throws(LMDBError) -> Int {
-        for entry in entries { try tables.add(entry.position, at: entry.key, in: &transaction) }
-        return entries.endIndex
-    }
-
     /// An event touches a leaf page of `rows` and two of `older`, none more often than there are pages, a sixteenth of
     /// that of branch pages, and adds rows that at worst fill pages by half.
     private func bytesAtWorst(_ events: Int) -> Int {
@@ -212,8 +211,7 @@ private struct Batch {
     let start: UInt64
     let log: LogReader
     let lifecycle: StreamLifecycle?
-    typealias OlderEntry = (key: OlderKey, position: UInt64)
-    var older: [OlderEntry] = []
+    var older: [(key: OlderKey, position: UInt64)] = []
     /// What was wrong with the log or the index, where the error that ended the transaction is only a signal.
     var problem: LedgerError?
 

@@ -42,7 +42,7 @@ enum PageCache {
     }
 
     /// A number that grows when something may have left the page cache: how often this process has waited for the disk with a page
-    /// of a map (whoever has dropped that page), and how many pages of files the kernel has taken for others.
+    /// of a map (whoever has dropped that page), and, where the system tells it, how many pages of files the kernel has taken for others.
     static func losses() -> UInt64 {
         var usage = rusage()
         getrusage(Int32(RUSAGE_SELF.rawValue), &usage)

@@ -689,7 +689,7 @@ private struct LockFile {
 }
 
 /// How many of the first `pages` pages of a mapped file are in memory.
-private func residentPages(_ map: UnsafeMutableRawPointer, _ pages: Int) -> Int {
+func residentPages(_ map: UnsafeMutableRawPointer, _ pages: Int) -> Int {
     var flags = [UInt8](repeating: 0, count: pages)
     precondition(mincore(map, pages * 4_096, &flags) == 0)
     return flags.count { $0 & 1 == 1 }

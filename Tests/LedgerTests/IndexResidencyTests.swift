@@ -1,5 +1,4 @@
 import Glibc
-import TestSupport
 import Testing
 
 @testable import LMDB
@@ -51,8 +50,6 @@ import Testing
         let map = mmap(nil, bytes, PROT_READ, MAP_SHARED, descriptor, 0)
         guard let map, map != MAP_FAILED else { return -1 }
         defer { munmap(map, bytes) }
-        var pages = [UInt8](repeating: 0, count: (bytes + 4_095) / 4_096)
-        guard mincore(map, bytes, &pages) == 0 else { return -1 }
-        return pages.count { $0 & 1 == 1 }
+        return residentPages(map, bytes / 4_096)
     }
 }
