@@ -88,10 +88,11 @@ extension ProgramTests {
             let client = try place.connect()
             try capture(20, client)
             #expect(daemon.process.errorOutput.contains("fewer connections are served than configured"))
-            try Monotonic.wait(for: "one connection") { try client.ask("status")["connections"].integer == 1 }
+            // The two that are to be served are in before the crowd is, or they may be among those that are told that it is busy.
+            let flood = Flood(good: try place.connect(), slow: try place.connect())
+            try Monotonic.wait(for: "the two to be served") { try client.ask("status")["connections"].integer == 3 }
             let filesBefore = names(in: "/proc/\(daemon.process.identifier)/fd").count
 
-            let flood = Flood()
             let place = place
             let openers: [@Sendable () -> Void] = (0..<8).map { _ in
                 { @Sendable in flood.noting("a connection") { for _ in 0..<250 { flood.hold(try place.connect()) } } }
@@ -101,10 +102,9 @@ extension ProgramTests {
                     {
                         // The good client.
                         flood.noting("the good client") {
-                            let client = try place.connect()
                             while !flood.isOver.load(ordering: .relaxed) {
                                 let number = flood.appended.load(ordering: .relaxed)
-                                let answer = try client.ask("append", captureParams("L-\(number)"))
+                                let answer = try flood.good.ask("append", captureParams("L-\(number)"))
                                 guard answer["first"].integer == number else {
                                     return flood.note("append \(number) was answered \(answer)")
                                 }
@@ -116,14 +116,13 @@ extension ProgramTests {
                         // One that sends a byte a second is told at its tenth second, and ends the test.
                         defer { flood.isOver.store(true, ordering: .relaxed) }
                         flood.noting("a byte a second") {
-                            let slow = try place.connect()
                             var bytes = 0
-                            while !slow.hasLine, bytes < 30 {
-                                try? slow.send(bytes: Array("{".utf8))
+                            while !flood.slow.hasLine, bytes < 30 {
+                                try? flood.slow.send(bytes: Array("{".utf8))
                                 bytes += 1
-                                for _ in 0..<20 where !slow.hasLine { Monotonic.sleep(microseconds: 50_000) }
+                                for _ in 0..<20 where !flood.slow.hasLine { Monotonic.sleep(microseconds: 50_000) }
                             }
-                            let reply = try JSONTree(try slow.line() ?? "null")
+                            let reply = try JSONTree(try flood.slow.line() ?? "null")
                             guard reply["error"]["data"]["name"].string == "line_unfinished" else {
                                 return flood.note("a byte a second was answered \(reply) after \(bytes) bytes")
                             }
@@ -250,12 +249,21 @@ private struct LogReaders {
 
 /// What the threads of a flood share.
 private final class Flood: @unchecked Sendable {
-    // Sendable: the clients are behind the lock, and each is used by one thread at a time.
+    // Sendable: each client is used by one thread at a time; those of the crowd are behind the lock.
+    /// Appends one event after the other.
+    let good: LineClient
+    /// Sends a byte a second.
+    let slow: LineClient
     let isOver = Atomic<Bool>(false)
     let appended = Atomic<Int>(20)
     private let lock = Mutex(())
     private var held: [LineClient] = []
     private var noted: [String] = []
+
+    init(good: LineClient, slow: LineClient) {
+        self.good = good
+        self.slow = slow
+    }
 
     var faults: [String] { lock.withLock { _ in noted } }
     func note(_ fault: String) { lock.withLock { _ in noted.append(fault) } }
