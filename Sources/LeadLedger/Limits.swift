@@ -93,7 +93,7 @@ package enum Limits {
     package static let consumerWindowEvents = 8_192
 
     /// Parked events of a group after which it takes in no new ones: by then it is not the events that are broken. What was taken
-    /// in before may still add to them, a window at most.
+    /// in or replayed before may still add to them, two windows at most.
     package static let consumerParkedEvents = 10_000
 
     /// Events that are claimed, or said something of, in one request.

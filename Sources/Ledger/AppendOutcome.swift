@@ -66,7 +66,7 @@ package enum AppendRefusal: Sendable, Equatable {
     /// Some events of the unit are stored, the others not.
     case partialDuplicate(stored: [(event: Int, position: Position)])
     case nameTwiceInUnit(event: Int, first: Int)
-    /// `since`: the events after the expected version, at most the newest `LedgerLimits.conflictEventsMax` of them,
+    /// `since`: the events after the expected version, at most the first `LedgerLimits.conflictEventsMax` of them,
     /// oldest first; empty when the stream has fewer events than expected.
     case versionConflict(expectation: Int, current: StreamVersion, since: [StoredEvent])
     case lifecycle(event: Int, reason: UInt8, state: UInt64?)

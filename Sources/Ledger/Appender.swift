@@ -652,20 +652,29 @@ final class Appender: @unchecked Sendable {
         }
     }
 
-    /// The newest events of a stream after a version, at most `conflictEventsMax`, oldest first.
+    /// The first events of a stream after a version, at most `conflictEventsMax`, oldest first: the one that got there first is among
+    /// them, however many came after it. They are reached from the next marked event, so that a stream of which the tail has a million
+    /// events holds the group up no longer than another one.
     private func events(
         of key: StreamKey, _ row: StreamRow?, after expected: StreamVersion, _ transaction: borrowing WriteTransaction
     ) throws(LMDBError) -> [StoredEvent] {
         guard let row, row.version > expected else { return [] }
         var events: [StoredEvent] = []
+        let from = expected.rawValue + 1
+        let last = min(row.version.rawValue, expected.rawValue + UInt64(LedgerLimits.conflictEventsMax))
         var position = row.last.rawValue
         var version = row.version.rawValue
-        let most = UInt64(LedgerLimits.conflictEventsMax)
-        let from = max(expected.rawValue + 1, version > most ? version - most + 1 : 1)
+        let marked = EventTables.markedVersion(from: last)
+        if marked < version {
+            version = marked
+            // One that is in neither is before the floor, as are all before it.
+            position =
+                staged.markedPosition(of: key, marked) ?? overlay.markedPosition(of: key, marked) ?? TailEvent.none
+        }
         // Back through what the index may not know ...
         while version >= from, position != TailEvent.none, position >= overlay.floor {
             let event = position >= staged.start ? staged.event(at: position) : overlay.event(at: position)
-            events.append(StoredEvent(position: Position(rawValue: position), type: event.type))
+            if version <= last { events.append(StoredEvent(position: Position(rawValue: position), type: event.type)) }
             position = event.previous
             version -= 1
         }
@@ -674,7 +683,7 @@ final class Appender: @unchecked Sendable {
             var older: [Position] = []
             try reporting { () throws(LedgerError) in
                 try renewSnapshot()
-                older = try snapshot?.positions(of: key, versions: from...version) ?? []
+                older = try snapshot?.positions(of: key, versions: from...min(version, last)) ?? []
             }
             for position in older.reversed() {
                 events.append(

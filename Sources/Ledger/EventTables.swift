@@ -11,6 +11,17 @@ struct EventTables: ~Copyable {
     private var streams: PositionTable
     /// Each event.
     private var names: PositionTable
+    /// Each event whose version is a multiple of `versionsApart`. An event knows the one before it in its stream and not the one behind
+    /// it: so an event far from its stream's newest is reached from the next one that is marked.
+    private var marks: [Mark: UInt64] = [:]
+
+    private struct Mark: Hashable {
+        var key: StreamKey
+        var version: UInt64
+    }
+
+    /// By taste: few enough steps for whoever holds up a group, and few marks.
+    private static let versionsApart: UInt64 = 64
 
     /// - Parameter capacity: slots of each table; times a power of four it is what a million events need, and not four times that.
     init(capacity: Int = 2_048) {
@@ -58,9 +69,18 @@ struct EventTables: ~Copyable {
         return nil
     }
 
+    /// The first version from `version` on that is marked.
+    static func markedVersion(from version: UInt64) -> UInt64 {
+        (version + versionsApart - 1) / versionsApart * versionsApart
+    }
+
+    /// Where a stream's event of a version that is marked is.
+    func markedPosition(of key: StreamKey, _ version: UInt64) -> UInt64? { marks[Mark(key: key, version: version)] }
+
     /// Takes in the next event.
     @inline(__always)
     mutating func add(_ event: TailEvent, at position: UInt64, from start: UInt64) {
+        if Self.isMarked(event) { mark(event, at: position) }
         names.insert(PositionTable.bits(event.key, event.name), position: position)
         let bits = PositionTable.bits(event.key)
         if let previous = event.previous(from: start) {
@@ -73,14 +93,14 @@ struct EventTables: ~Copyable {
     /// Forgets the oldest event.
     @inline(__always)
     mutating func removeFirst(_ event: TailEvent, at position: UInt64) {
-        removeName(event, at: position)
+        remove(event, at: position)
         // There where it is the newest: then its stream has no other.
         _ = streams.remove(PositionTable.bits(event.key), position: position)
     }
 
     /// Takes the newest event out again.
     mutating func removeLast(_ event: TailEvent, at position: UInt64, from start: UInt64) {
-        removeName(event, at: position)
+        remove(event, at: position)
         let bits = PositionTable.bits(event.key)
         if let previous = event.previous(from: start) {
             streams.move(bits, from: position, to: previous)
@@ -95,10 +115,21 @@ struct EventTables: ~Copyable {
     mutating func removeAll() {
         streams.removeAll()
         names.removeAll()
+        marks.removeAll(keepingCapacity: true)
     }
 
     @inline(__always)
-    private mutating func removeName(_ event: TailEvent, at position: UInt64) {
+    private static func isMarked(_ event: TailEvent) -> Bool { event.version.rawValue % versionsApart == 0 }
+
+    /// - Parameter position: nil: it goes.
+    @inline(never)
+    private mutating func mark(_ event: TailEvent, at position: UInt64?) {
+        marks[Mark(key: event.key, version: event.version.rawValue)] = position
+    }
+
+    @inline(__always)
+    private mutating func remove(_ event: TailEvent, at position: UInt64) {
+        if Self.isMarked(event) { mark(event, at: nil) }
         let wasThere = names.remove(PositionTable.bits(event.key, event.name), position: position)
         precondition(wasThere, "the tables have the name of each event")
     }

@@ -36,6 +36,7 @@ package enum LedgerLimits {
     package static let registerKeyBytesMax = 32
     package static let registerValueBytesMax = 48 << 10
 
-    /// Events that a version conflict names. By taste: enough to see who got there first.
+    /// Events that a version conflict names, the first after the expected version. By taste: who got there first is among them, and who
+    /// wants the others reads the stream.
     package static let conflictEventsMax = 16
 }

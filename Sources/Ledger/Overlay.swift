@@ -42,7 +42,8 @@ struct TailEvent {
 ///
 /// Invariants:
 /// - O1: it holds exactly the events `floor..<end`, all of them committed.
-/// - O2: in `tables` is each event in `floor..<end` by its name, and the newest of each stream that has one there, and no other.
+/// - O2: in `tables` is each event in `floor..<end` by its name, the newest of each stream that has one there, and those whose version
+///   is marked (`EventTables`), and no other.
 /// - O3: `floor` is at most what the index had taken in at its last but one commit (`trimTarget`).
 /// - O4: only the thread that appends (A5) changes it, and does so under the lock. So that thread reads without the lock, and
 ///   every other one with it; but for the events below `end` and from the index's progress on, which stay as they are
@@ -111,6 +112,9 @@ final class Overlay: @unchecked Sendable {
     ) throws(E) -> UInt64? {
         try tables.firstPosition(of: key, name, from: floorPosition, { tail[$0] }, where: body)
     }
+
+    /// See `EventTables.markedPosition`.
+    func markedPosition(of key: StreamKey, _ version: UInt64) -> UInt64? { tables.markedPosition(of: key, version) }
 
     /// An event at `floor..<end`.
     func event(at position: UInt64) -> TailEvent {

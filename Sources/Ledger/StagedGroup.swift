@@ -37,6 +37,9 @@ struct StagedGroup: ~Copyable {
         try tables.firstPosition(of: key, name, from: start, { event(at: $0) }, where: body)
     }
 
+    /// See `EventTables.markedPosition`.
+    func markedPosition(of key: StreamKey, _ version: UInt64) -> UInt64? { tables.markedPosition(of: key, version) }
+
     /// Takes in an event, for the position `end`.
     @inline(__always)
     mutating func stage(_ event: TailEvent) {

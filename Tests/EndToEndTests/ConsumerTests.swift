@@ -109,6 +109,74 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `the status says why the progress does not move`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try fill(client, leads: 1, notes: 1)
+        try client.ask("consumer.create", #"{"group":"g","max_attempts":2,"lease_ms":3600000}"#)
+        func expectReason(_ state: String, _ position: Int, saying part: String) throws {
+            let reason = try status(client)["reason"]
+            #expect(
+                reason["state"].string == state && reason["position"].integer == position
+                    && reason["message"].string?.contains(part) == true, "\(reason) is not \(state)")
+        }
+        try expectReason("unclaimed", 0, saying: "L0")
+        var deliveries = try claim(client, more: #","consumer":"ana""#)
+        try expectReason("leased", 0, saying: "by ana as attempt 1")
+        try client.ask("consumer.nack", tokens(deliveries))
+        try client.ask("consumer.nack", tokens(try claim(client)))
+        // Parked. The next one of the lead is out while it is replayed.
+        deliveries = try claim(client)
+        try expectReason("leased", 1, saying: "L0")
+        try client.ask("consumer.replay_parked", #"{"group":"g"}"#)
+        try expectReason("behind", 0, saying: "position 1")
+        #expect(try client.ask("consumer.ack", tokens(deliveries))["progress"].integer == 0)
+        try client.ask("consumer.nack", tokens(try claim(client), more: #","delay_ms":3600000"#))
+        try expectReason("delayed", 0, saying: "after attempt 3")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a group with too much parked says so, and one that is replayed is delivered all the same`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        // More than are parked and lie in the window at most.
+        let leads = 20_000
+        for start in stride(from: 0, to: leads, by: 1_000) {
+            let units = (start..<start + 1_000).map { lead in #"{"events":[\#(event("L\(lead)", "c"))]}"# }
+            try client.ask("append.many", #"{"units":[\#(units.joined(separator: ","))]}"#)
+        }
+        try client.ask("consumer.create", #"{"group":"g","max_attempts":1}"#)
+        var deliveries = try claim(client, 1_000)
+        while !deliveries.isEmpty {
+            try client.ask("consumer.nack", tokens(deliveries))
+            deliveries = try claim(client, 1_000)
+        }
+        let full = try status(client)
+        let parked = try #require(full["parked"].integer)
+        #expect(parked >= 10_000 && parked < leads && full["progress"].integer == parked)
+        #expect(full["reason"]["state"].string == "parked_full" && full["reason"]["position"].integer == parked)
+        try client.ask("consumer.replay_parked", #"{"group":"g","limit":1}"#)
+        let now = try status(client)
+        #expect(now["progress"].integer == 0 && now["reason"]["state"].string == "unclaimed")
+        #expect(positions(try claim(client, 1)) == [0])
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
+    @Test func `a status looks on, however much was looked through before`() throws {
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.ask("consumer.create", #"{"group":"g","filter":{"types":["lead.noted"]}}"#)
+        // Each claim looks through a slice of its own: more of them than one question may.
+        for lead in 0..<25 {
+            try client.ask("append", #"{"events":[\#(event("L\(lead)", "c"))]}"#)
+            #expect(try claim(client).isEmpty)
+        }
+        try client.ask("append", #"{"events":[\#(event("L25", "c"))]}"#)
+        let now = try status(client)
+        #expect(now["progress"].integer == 26 && now["reason"]["state"].string == "caught_up", "\(now)")
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `ack and events are stored together, or neither is`() throws {
         let daemon = try place.serve()
         let client = try place.connect()

@@ -167,6 +167,24 @@ import Testing
         #expect(try daemon.terminate() == .exited(0))
     }
 
+    @Test func `a conflict names the first events after the expected version, and how many there are`() throws {
+        let place = LedgerPlace()
+        let daemon = try place.serve()
+        let client = try place.connect()
+        try client.ask("append", capture("A"))
+        for number in 0..<20 {
+            let note = #"{"id":"n\#(number)","source":"test","type":"lead.noted","subject":"A","data":{"text":"x"}}"#
+            try client.ask("append", #"{"events":[\#(note)]}"#)
+        }
+        let conflict = try client.refusal("append", capture("B", more: #","expect":[{"lead":"A","version":1}]"#))
+        let since = conflict?.data["since"].elements.compactMap { $0["position"].integer }
+        #expect(conflict?.data["current"].integer == 21 && since == Array(1...16))
+        // The history has the others.
+        let rest = try client.ask("lead.history", #"{"lead":"A","from_version":18}"#)["events"].elements
+        #expect(rest.compactMap { $0["position"].integer } == Array(17...20))
+        #expect(try daemon.terminate() == .exited(0))
+    }
+
     @Test func `a subscription catches up, says so, and goes on live, as far as its credit`() throws {
         let place = LedgerPlace()
         let daemon = try place.serve()

@@ -1,3 +1,4 @@
+import Control
 import Ledger
 import TestSupport
 import Testing
@@ -161,6 +162,51 @@ import Testing
         #expect(group.standstill(end: 2, now: 59) == .delayed(position: 0, attempt: 1, until: 60))
         group.advance(to: 60)
         #expect(claim(&group, now: 60) == [LeaseToken(position: 0, attempt: 2, epoch: 9)])
+    }
+
+    @Test func `an event out of attempts says what its parking has met, and so does its lead`() throws {
+        var group = group(attempts: 1)
+        group.take(events([1, 1]), next: 2)
+        group.commit(try group.begin([(claim(&group)[0], .nack(delay: 0, error: ""))]), now: 0)
+        #expect(claim(&group, now: 0).map(\.position) == [1])
+        group.advance(to: 500)
+        #expect(group.standstill(end: 2, now: 500) == .storing(position: 1))
+        let refused = ConsumerGroup.Standstill.parkRefused(position: 1, error: "disk_full")
+        group.cancel(group.takeOverdue(), now: 500)
+        #expect(group.standstill(end: 2, now: 500, parkError: "disk_full") == refused)
+        // An event before it that is replayed waits for what it waits for.
+        group.commit(group.beginReplay(nil, limit: 1), now: 500)
+        #expect(claim(&group, now: 500).isEmpty && group.progress == 0)
+        #expect(group.standstill(end: 2, now: 500, parkError: "disk_full") == refused)
+        group.commit(group.takeOverdue(), now: 500)
+        #expect(group.standstill(end: 2, now: 500) == .unclaimed(position: 0))
+    }
+
+    @Test func `a refused write of the desk's own is told as the reason until one is stored`() {
+        let definition = ConsumerDefinition(
+            name: "g", maxAttempts: 1, leaseNanoseconds: 100, from: 0, createdAt: 0, filter: [])
+        let held = HeldGroup(definition, filter: EventFilter(), prefix: [1], epoch: 9, floor: 0, phase: .open)
+        held.machine.take(events([1]), next: 1)
+        let tokens = claim(&held.machine)
+        #expect(tokens.count == 1)
+        held.machine.advance(to: 500)
+        #expect(held.standstill(head: 1, now: 500) == .storing(position: 0))
+        let overdue = held.machine.takeOverdue()
+        held.machine.cancel(overdue, now: 500)
+        held.ownWriteRefused(ErrorReply(.diskFull, "the disk is full"), 500)
+        #expect(held.standstill(head: 1, now: 500) == .parkRefused(position: 0, error: "disk_full"))
+        #expect(held.retryAt > 500)
+        held.ownWriteError = nil
+        #expect(held.standstill(head: 1, now: 500) == .storing(position: 0))
+    }
+
+    @Test func `what was not looked at is not said to wait for a claim`() {
+        var group = group()
+        group.take([], next: 5)
+        #expect(group.standstill(end: 9, now: 0) == .notLookedAt(position: 5))
+        #expect(group.standstill(end: 5, now: 0) == .caughtUp)
+        group.take(events([1], from: 7), next: 8)
+        #expect(group.standstill(end: 9, now: 0) == .unclaimed(position: 7))
     }
 
     @Test func `extending lets a lease last, and never shortens it`() throws {

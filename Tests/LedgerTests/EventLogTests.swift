@@ -102,12 +102,12 @@ import Testing
         // All ages of what is between: tail, row, older.
         for flush in [false, true] {
             if flush { ledger.flushIndex() }
-            for (expected, count) in [(30, 1), (29, 2), (20, 11), (16, 15), (15, 16), (3, 16), (0, 16)] {
+            for expected in [30, 29, 20, 16, 15, 14, 3, 0] {
                 let refusal = ledger.append(
                     [TestEvent(id: "y")], expecting: [("N", .any), ("L-1", .version(version(UInt64(expected))))]
                 ).refusal
-                let positions = (0...30).suffix(count).map { StoredEvent(position: position(UInt64($0)), type: 5) }
-                #expect(refusal == .versionConflict(expectation: 1, current: version(31), since: positions))
+                let first = (expected...30).prefix(16).map { StoredEvent(position: position(UInt64($0)), type: 5) }
+                #expect(refusal == .versionConflict(expectation: 1, current: version(31), since: first))
             }
             #expect(
                 ledger.append([TestEvent(id: "y")], expecting: [("L-1", .version(version(40)))]).refusal
@@ -116,6 +116,65 @@ import Testing
                 ledger.append([TestEvent(stream: "N", id: "y")], expecting: [("N", .none)]).refusal
                     == .versionConflict(
                         expectation: 0, current: version(1), since: [StoredEvent(position: position(31), type: 5)]))
+        }
+    }
+
+    /// Goal: the event that got there first is named however many came after it, wherever it is known. Method: a stream with several
+    /// marks (`EventTables`), of which the tail has all, then nothing, then the newer half, and last a part that is being appended.
+    @Test func `a conflict far behind names the first events after the expected version`() throws {
+        var configuration = LogConfiguration.test
+        // The index takes in nothing but what it is told to.
+        configuration.indexCommitInterval = .seconds(30)
+        let ledger = try TestLedger(LedgerFolder(), configuration)
+        var positions: [Position] = []
+        func grow(by count: Int) throws {
+            for _ in 0..<count {
+                positions.append(try #require(ledger.append(TestEvent(id: "\(positions.count)")).receipt).first)
+            }
+        }
+        func conflict(after expected: Int) -> AppendRefusal {
+            .versionConflict(
+                expectation: 0, current: version(UInt64(positions.count)),
+                since: positions.dropFirst(expected).prefix(16).map { StoredEvent(position: $0, type: 5) })
+        }
+        func verify() {
+            for expected in 0..<positions.count {
+                let refusal = ledger.append(
+                    [TestEvent(id: "late")], expecting: [("L-1", .version(version(UInt64(expected))))]
+                ).refusal
+                #expect(refusal == conflict(after: expected), "after \(expected) of \(positions.count)")
+            }
+        }
+        try grow(by: 150)
+        verify()
+        // Taken in by the index, and forgotten by the tail.
+        for id in ["1", "2"] {
+            ledger.flushIndex()
+            ledger.append(TestEvent(stream: "B", id: id))
+        }
+        var more = 0
+        waitUntil {
+            more += 1
+            ledger.append(TestEvent(stream: "B", id: "more \(more)"))
+            return ledger.log.overlay.currentRow(of: StreamKey("L-1")).row == nil
+        }
+        verify()
+        try grow(by: 100)
+        verify()
+        // Conflicts with what the same group has appended.
+        let expected = [0, 140, 150, 240, 249, 250, 251, 300, 310, 330, 349]
+        let appends = (0..<100).map { ledger.unit([TestEvent(id: "group \($0)")]) }
+        let late = expected.map { expected in
+            let unit = ledger.unit([TestEvent(id: "late")])
+            unit.expect(stream: StreamKey("L-1"), .version(version(UInt64(expected))))
+            return unit
+        }
+        for unit in appends + late { ledger.prepare(unit) }
+        let outcomes = ledger.submit(appends + late)
+        positions += outcomes.compactMap { $0.receipt?.first }
+        #expect(positions.count == 350)
+        for (expected, outcome) in zip(expected, outcomes.dropFirst(100)) {
+            #expect(outcome.refusal == conflict(after: expected), "after \(expected)")
         }
     }
 

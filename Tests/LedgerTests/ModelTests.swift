@@ -270,7 +270,7 @@ private struct LedgerModel {
             case .version(let version): wanted = version.rawValue
             }
             guard UInt64(positions.count) != wanted else { continue }
-            let since = positions.dropFirst(Int(wanted)).suffix(LedgerLimits.conflictEventsMax).map {
+            let since = positions.dropFirst(Int(wanted)).prefix(LedgerLimits.conflictEventsMax).map {
                 StoredEvent(position: position($0), type: events[Int($0)].event.type)
             }
             return .refused(

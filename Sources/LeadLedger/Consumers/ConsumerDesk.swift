@@ -434,8 +434,9 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
     /// cannot be had, the call fails.
     func look(at name: String, _ call: ConsumerCall, _ body: @escaping (HeldGroup, _ now: UInt64) -> Void) {
         with(name, call) { [self] group, now in
-            guard wantsLook(group), mayFill(group), !isEnding else { return body(group, now) }
+            // What was looked through for others, or for an earlier question, does not count against this one.
             if group.askedStatus.isEmpty { group.slicesForStatus = 0 }
+            guard wantsLook(group), mayFill(group), !isEnding else { return body(group, now) }
             group.askedStatus.append { [weak self] error in
                 if let error { call.fail(error) } else { self?.with(name, call) { body($0, $1) } }
             }
@@ -523,7 +524,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         let changes = group.machine.takeOverdue()
         guard !changes.isEmpty, !store(changes, of: group, with: nil, nil) else { return }
         group.machine.cancel(changes, now: now)
-        group.retryAt = now &+ UInt64(Limits.consumerRetryMilliseconds) * 1_000_000
+        group.ownWriteRefused(.queueFull, now)
     }
 
     /// The floor goes with everything else that is stored; alone only where a start would have much to look at again.
@@ -532,9 +533,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             group.machine.floor - group.machine.durableFloor >= Limits.consumerFloorBehind,
             MonotonicClock.nanoseconds() >= group.retryAt
         else { return }
-        if !store([], of: group, with: nil, nil) {
-            group.retryAt = MonotonicClock.nanoseconds() &+ UInt64(Limits.consumerRetryMilliseconds) * 1_000_000
-        }
+        if !store([], of: group, with: nil, nil) { group.ownWriteRefused(.queueFull, MonotonicClock.nanoseconds()) }
     }
 
     /// Hands changes to the appender, and with them how far the group is.
@@ -635,12 +634,9 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             if let error {
                 group.machine.cancel(changes, now: now)
                 if let floor { group.machine.cancelFloor(floor) }
-                // The desk's own writes come again by themselves, but not at once.
-                if settled == nil {
-                    group.retryAt = now &+ UInt64(Limits.consumerRetryMilliseconds) * 1_000_000
-                }
-                settled?.call.fail(error)
+                if let settled { settled.call.fail(error) } else { group.ownWriteRefused(error, now) }
             } else {
+                if settled == nil { group.ownWriteError = nil }
                 group.machine.commit(changes, now: now)
                 if let floor { group.machine.commitFloor(floor) }
                 if let settled {
@@ -745,7 +741,9 @@ final class HeldGroup {
     var unitsInFlight = 0
     var deletion: (name: String, call: ConsumerCall)?
     /// When a write of the desk's own may be tried again.
-    var retryAt: UInt64 = 0
+    private(set) var retryAt: UInt64 = 0
+    /// What the newest write of the desk's own has met; nil: it was stored.
+    var ownWriteError: ErrorReply?
     var timer: Scheduled<Void>?
     var timerInstant: UInt64?
 
@@ -779,6 +777,16 @@ final class HeldGroup {
         machine = ConsumerGroup(
             epoch: epoch, maxAttempts: definition.maxAttempts, floor: stored.floor ?? 0,
             rows: fault == nil ? stored.rows : [:])
+    }
+
+    /// The desk's own writes come again by themselves, but not at once.
+    func ownWriteRefused(_ error: ErrorReply, _ now: UInt64) {
+        ownWriteError = error
+        retryAt = now &+ UInt64(Limits.consumerRetryMilliseconds) * 1_000_000
+    }
+
+    func standstill(head: UInt64, now: UInt64) -> ConsumerGroup.Standstill {
+        machine.standstill(end: head, now: now, parkError: ownWriteError?.name.rawValue)
     }
 
     func takeAskedStatus() -> [(ErrorReply?) -> Void] {

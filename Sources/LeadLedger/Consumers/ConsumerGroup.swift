@@ -697,27 +697,42 @@ extension ConsumerGroup {
         case delayed(position: UInt64, attempt: UInt64, until: UInt64)
         /// It waits for another event of its lead, which is in flight.
         case behind(position: UInt64, other: UInt64)
+        /// It is out of attempts, and the newest try to park it met this error.
+        case parkRefused(position: UInt64, error: String)
         /// It could be claimed.
         case unclaimed(position: UInt64)
+        /// Whether anything from here on matches is not known.
+        case notLookedAt(position: UInt64)
         case parkedFull
     }
 
-    /// - Parameter end: where the log ends.
-    func standstill(end: UInt64, now: UInt64) -> Standstill {
+    /// - Parameters:
+    ///   - end: where the log ends.
+    ///   - parkError: what the newest try to store what `takeOverdue` gave has met; nil: nothing, or it has no outcome yet.
+    func standstill(end: UInt64, now: UInt64, parkError: String? = nil) -> Standstill {
         let position = progress
+        func expired(_ position: UInt64) -> Standstill {
+            guard let parkError else { return .storing(position: position) }
+            return .parkRefused(position: position, error: parkError)
+        }
         guard let entry = entries[position] else {
             // Not looked at yet, which a claim would do, if it may.
             if position >= end { return .caughtUp }
-            return isParkedFull ? .parkedFull : .unclaimed(position: position)
+            return isParkedFull ? .parkedFull : .notLookedAt(position: position)
         }
         switch entry.state {
         case .leased(let lease):
             return .leased(
                 position: position, attempt: entry.attempt, consumer: lease.consumer, deadline: lease.deadline)
-        case .settling, .expired: return .storing(position: position)
+        case .settling: return .storing(position: position)
+        case .expired: return expired(position)
         case .waiting(let until):
             if until > now { return .delayed(position: position, attempt: entry.attempt, until: until) }
-            if let other = lines[entry.lead]?.inFlight { return .behind(position: position, other: other) }
+            if let other = lines[entry.lead]?.inFlight {
+                // Nobody has that one, so it is what it waits for itself.
+                if entries[other]?.state == .expired { return expired(other) }
+                return .behind(position: position, other: other)
+            }
             return .unclaimed(position: position)
         case .acked, .parked: return .unclaimed(position: position)
         }

@@ -46,7 +46,7 @@ struct ConsumerStatus: Sendable {
                 }
             }, uniquingKeysWith: { first, _ in first })
         parkedCount = group.machine.parked.count
-        standstill = group.machine.standstill(end: head, now: now)
+        standstill = group.standstill(head: head, now: now)
         self.listed = listed
         self.after = after
         self.now = now
@@ -84,6 +84,9 @@ struct ConsumerStatus: Sendable {
         writer.key("state")
         writer.string(state.description)
         writer.member("position", position)
+        var error: String?
+        if case .parkRefused(_, let met) = standstill { error = met }
+        writer.member("error", error)
         let isFull = window >= Limits.consumerWindowEvents && progress < head
         writer.member(
             "message",
@@ -172,11 +175,20 @@ struct ConsumerStatus: Sendable {
             return (
                 "behind", "\(try named(position)) waits for position \(other) of its lead, which is in flight", position
             )
+        case .parkRefused(let position, let error):
+            return (
+                "park_refused",
+                "\(try named(position)) is out of attempts, and parking it was refused (\(error)); the daemon keeps trying",
+                position
+            )
         case .unclaimed(let position):
-            let text =
-                position < scanned
-                ? "\(try named(position)) waits to be claimed" : "what follows position \(position) waits to be claimed"
-            return ("unclaimed", text, position)
+            return ("unclaimed", "\(try named(position)) waits to be claimed", position)
+        case .notLookedAt(let position):
+            return (
+                "not_looked_at",
+                "every event before position \(position) is acked, parked or filtered out, and what follows was not looked at yet: "
+                    + "a claim looks on, and so does asking again", position
+            )
         case .parkedFull:
             return (
                 "parked_full",
@@ -200,7 +212,7 @@ extension JSONWriter {
             member("leased", group.machine.leaseCount)
             member("parked", group.machine.parked.count)
             member("claims_waiting", group.waiters.count)
-            member("state", group.machine.standstill(end: head, now: now).word as String?)
+            member("state", group.standstill(head: head, now: now).word as String?)
         }
         endObject()
     }
@@ -214,7 +226,9 @@ extension ConsumerGroup.Standstill {
         case .storing: "storing"
         case .delayed: "delayed"
         case .behind: "behind"
+        case .parkRefused: "park_refused"
         case .unclaimed: "unclaimed"
+        case .notLookedAt: "not_looked_at"
         case .parkedFull: "parked_full"
         }
     }
