@@ -322,7 +322,7 @@ package final class Connection: @unchecked Sendable {
         let reply = enter(envelope.id)
         loop.hasReceived = true
         markTouched()
-        if !method.isBoundedByQueue { keep(WireLimits.keptBytes(ofLine: line.count)) }
+        if !method.isBoundedByQueue { keep(WireLimits.keptBytes(ofLine: line.count), at: waiting.count - 1) }
         loop.service.receive(Request(method: method, params: envelope.params, connection: self), reply: reply)
     }
 
@@ -344,10 +344,17 @@ package final class Connection: @unchecked Sendable {
         return ReplySlot(connection: self, sequence: sequence)
     }
 
-    /// Counts what is kept of the newest request.
-    private func keep(_ bytes: Int) {
-        waiting[waiting.count - 1].keptBytes = Int32(clamping: bytes)
-        keptBytes += Int(waiting[waiting.count - 1].keptBytes)
+    /// Counts what the service keeps of a request from now until it is answered.
+    func keep(_ bytes: Int, for sequence: UInt64) {
+        eventLoop.assertInEventLoop()
+        guard phase != .closed else { return }
+        keep(bytes, at: placeOfUnanswered(sequence))
+    }
+
+    private func keep(_ bytes: Int, at index: Int) {
+        let before = waiting[index].keptBytes
+        waiting[index].keptBytes = Int32(clamping: Int(before) + bytes)
+        keptBytes += Int(waiting[index].keptBytes - before)
         if keptBytes >= limits.keptBytesMax { pauses.insert(.requests) }
     }
 

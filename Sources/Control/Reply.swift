@@ -15,6 +15,12 @@ package struct ReplySlot: Sendable {
     package let connection: Connection
     let sequence: UInt64
 
+    /// Counts `bytes` that the service keeps of the request from now until it is answered, beside what a wait takes by itself: with too
+    /// many of them the connection's next lines wait unread.
+    package func keep(_ bytes: Int) {
+        connection.keep(WireLimits.keptBytes(ofLine: 0) + bytes, for: sequence)
+    }
+
     /// Answers with the one JSON value that `body` writes.
     package func succeed(_ body: (inout JSONWriter) -> Void) {
         connection.complete(sequence) { writer in

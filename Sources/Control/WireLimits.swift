@@ -23,7 +23,7 @@ package struct WireLimits: Sendable {
 
     /// Bytes that the service may keep of one connection's requests until they are answered; its next lines wait unread. A
     /// thousand acks with an event each, or one of the largest lines, and 2 GiB for all connections together. An append is
-    /// not counted: what waits of those is bounded by the appender's queue.
+    /// not counted while it waits for the appender, whose queue bounds that; one that is stored and waits for a read model is.
     package var keptBytesMax = 8 << 20
 
     /// Bytes that are kept of a request whose line has `bytes`, about: a text of a few bytes in a filter or a token becomes an

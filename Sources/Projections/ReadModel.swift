@@ -28,7 +28,8 @@ final class ReadModel: Sendable {
         var active: ModelWorker
         var rebuild = RebuildState.none
         var lastNumber: Int
-        var waiters: [Waiter] = []
+        /// By token.
+        var waiters: [UInt64: Waiter] = [:]
         var lastToken: UInt64 = 0
         var rebuildWaiters: [RebuildWaiter] = []
         /// Whether a build that broke was already replaced once without anybody asking.
@@ -62,7 +63,6 @@ final class ReadModel: Sendable {
     }
 
     private struct Waiter {
-        var token: UInt64
         var position: UInt64
         /// True: it is there. False: nobody will tell.
         var body: @Sendable (Bool) -> Void
@@ -80,7 +80,7 @@ final class ReadModel: Sendable {
     private let patience: Patience
     /// When the appender looks again whether the model is overdue.
     private let looksAt = Atomic<UInt64>(0)
-    /// The lowest position that somebody waits for.
+    /// The lowest position that somebody waits for, or a lower one; changed with the lock on `state`.
     private let wanted = Atomic<UInt64>(.max)
 
     /// Opens the build that ACTIVE names, or begins the model's first.
@@ -136,8 +136,8 @@ final class ReadModel: Sendable {
     func endWaits() {
         let waiters = with { state in
             state.isStopping = true
-            defer { state.waiters = [] }
-            return state.waiters
+            defer { state.waiters = [:] }
+            return state.waiters.values
         }
         for waiter in waiters { waiter.body(false) }
         tellRebuildWaiters(.failure(stopping))
@@ -216,8 +216,8 @@ final class ReadModel: Sendable {
             state.lastToken += 1
             let isThere = state.answeredPosition >= position.rawValue
             if !isThere, !state.isStopping {
-                state.waiters.append(Waiter(token: state.lastToken, position: position.rawValue, body: body))
-                setWanted(state)
+                state.waiters[state.lastToken] = Waiter(position: position.rawValue, body: body)
+                wanted.store(min(wanted.load(ordering: .relaxed), position.rawValue), ordering: .releasing)
             }
             return (state.lastToken, state.active, isThere, state.isStopping)
         }
@@ -227,28 +227,28 @@ final class ReadModel: Sendable {
 
     func cancelWait(_ token: UInt64) {
         with { state in
-            state.waiters.removeAll { $0.token == token }
-            setWanted(state)
+            state.waiters[token] = nil
+            // Too low, it brings one commit too early, after which it is right again: to look through all that wait, for each
+            // of thousands whose time is over together, would take longer.
+            if state.waiters.isEmpty { wanted.store(.max, ordering: .releasing) }
         }
     }
 
     private func isWanted(_ position: UInt64) -> Bool { wanted.load(ordering: .acquiring) <= position }
 
-    private func setWanted(_ state: State) {
-        wanted.store(state.waiters.lazy.map(\.position).min() ?? .max, ordering: .releasing)
-    }
-
     private func turnEnded(of worker: ModelWorker) {
         switchIfReady(to: worker)
         guard wanted.load(ordering: .relaxed) != .max else { return }
-        let reached = with { state -> [Waiter] in
+        let reached = with { state -> [UInt64: Waiter] in
             let position = state.answeredPosition
-            let reached = state.waiters.filter { $0.position <= position }
-            state.waiters.removeAll { $0.position <= position }
-            setWanted(state)
+            guard wanted.load(ordering: .relaxed) <= position else { return [:] }
+            let reached = state.waiters.filter { $0.value.position <= position }
+            for token in reached.keys { state.waiters[token] = nil }
+            wanted.store(state.waiters.values.lazy.map(\.position).min() ?? .max, ordering: .releasing)
             return reached
         }
-        for waiter in reached { waiter.body(true) }
+        // First come, first told.
+        for (_, waiter) in reached.sorted(by: { $0.key < $1.key }) { waiter.body(true) }
     }
 
     // MARK: Rebuilding

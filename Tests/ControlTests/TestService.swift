@@ -7,6 +7,8 @@ import Synchronization
 
 /// Answers in all the ways a service may. What a method does here has nothing to do with its name in the ledger.
 final class TestService: RequestService {
+    /// Of the answers that are kept.
+    static let answerBytes = 1_000
     private let eventLoop: any EventLoop
     private let watch: Watch
     private var batch: [ReplySlot] = []
@@ -43,6 +45,10 @@ final class TestService: RequestService {
 
         // Answered last to first when `status` comes, which is itself answered at once.
         case .leadGet: deferred.append(reply)
+        case .appendMany:
+            // As an answer that is kept until a read model is there.
+            reply.keep(Self.answerBytes)
+            deferred.append(reply)
         case .status:
             reply.succeed { $0.string("released") }
             for slot in deferred.reversed() { slot.succeed { $0.string("deferred") } }

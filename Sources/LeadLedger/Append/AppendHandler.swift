@@ -317,6 +317,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     /// Answers with an object as text, now or when the read model that is waited for has all events below `position`.
     private func answer(_ reply: ReplySlot, _ text: [UInt8], _ wait: AppendWait, below position: Position) {
         guard case .projection(let name, let milliseconds) = wait else { return reply.succeed(raw: text) }
+        // It has left the appender's queue, and a read model that stands still would have answers pile up here.
+        reply.keep(text.count)
         ModelWait.begin(models, name, position, milliseconds, on: eventLoop) { isThere in
             if isThere {
                 var result = JSONWriter()
