@@ -231,6 +231,8 @@ final class CutDisk {
     }
 
     private static let sectorBytes = 512
+    /// Of long writes: tests are built without optimization.
+    private static let longSectorBytes = 16 << 10
 
     private func applyPartly(
         _ change: Change, _ style: CutChoices.Style, _ content: inout [UInt8], _ random: inout SeededGenerator
@@ -245,9 +247,10 @@ final class CutDisk {
                 return
             }
             let likelihood = Int.random(in: 0...100, using: &random)
+            let sectorBytes = bytes.count > 64 << 10 ? Self.longSectorBytes : Self.sectorBytes
             var start = 0
             while start < bytes.count {
-                let end = min(bytes.count, start + Self.sectorBytes - (offset + start) % Self.sectorBytes)
+                let end = min(bytes.count, start + sectorBytes - (offset + start) % sectorBytes)
                 if random.chance(likelihood) {
                     put(bytes[start..<end], at: offset + start, in: &content)
                 } else if style == .noise, random.chance(30) {

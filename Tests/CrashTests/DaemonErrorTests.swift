@@ -32,7 +32,8 @@ extension ProgramTests {
             while runs.count < count {
                 let run = try play(
                     .init(
-                        kind: kinds.randomElement(using: &random)!, number: Int.random(in: 1...last, using: &random)))
+                        kind: kinds.randomElement(using: &random)!, number: Int.random(in: 1...last, using: &random)),
+                    writesSpaceAhead: random.chance(50))
                 // There are fewer calls than was thought, and fewer writes than calls.
                 if run.call == nil { last = min(last, max(60, run.calls)) }
                 runs.append(run)
@@ -58,14 +59,18 @@ extension ProgramTests {
             #expect(caught == 1)
         }
 
-        private func play(_ fault: DiskShim.Fault, plant: DiskShim.Plant = .none) throws -> Run {
+        /// - Parameter writesSpaceAhead: whether steps are as long as those that are written past the page cache.
+        private func play(
+            _ fault: DiskShim.Fault, writesSpaceAhead: Bool = false, plant: DiskShim.Plant = .none
+        ) throws -> Run {
             let place = LedgerPlace(below: "/dev/shm")
             var shim = try DiskShim(root: place.data, scratch: place.scratch)
             shim.fault = fault
             shim.plant = plant
             let small = place.scratch + "/small.yaml"
             try write(
-                "index_commit_events: 10\nindex_commit_ms: 20\nmodel_commit_events: 10\nmodel_commit_ms: 20\n",
+                "index_commit_events: 10\nindex_commit_ms: 20\nmodel_commit_events: 10\nmodel_commit_ms: 20\n"
+                    + (writesSpaceAhead ? "allocation_step_bytes: 1048576\nspace_reserve_bytes: 3145728\n" : ""),
                 toFile: small)
             let daemon = try DaemonProcess(
                 place, arguments: ["--test", "--config", small], variables: shim.variables)

@@ -26,8 +26,9 @@ struct DiskShim {
     }
 
     struct Fault: Sendable, CustomStringConvertible {
-        /// w write, m meta page, s sync, a allocate, t truncate, r rename, o create, d create a directory, u remove.
-        var classes = "wmsatrodu"
+        /// w write, m meta page, z write past the page cache, s sync, a allocate, t truncate, r rename, o create,
+        /// d create a directory, u remove.
+        var classes = "wmzsatrodu"
         var kind: Kind
         /// Which of the calls of these classes, from 1.
         var number: Int

@@ -22,6 +22,8 @@ struct DiskTrace: Sendable {
         /// Through a descriptor that writes through to the device.
         var isWrittenThrough: Bool
         var isMetaPage: Bool
+        /// Zeros where the log will grow: nothing that was acknowledged depends on them.
+        var isPastCache: Bool
         var hasFailed: Bool
         var path: String
         /// Of a rename: the new path.
@@ -67,7 +69,8 @@ struct DiskTrace: Sendable {
                 calls.append(
                     Call(
                         kind: kind, isWrittenThrough: flags & 1 != 0, isMetaPage: flags & 2 != 0,
-                        hasFailed: flags & 4 != 0, path: String(decoding: paths[0], as: UTF8.self),
+                        isPastCache: flags & 8 != 0, hasFailed: flags & 4 != 0,
+                        path: String(decoding: paths[0], as: UTF8.self),
                         newPath: paths.count > 1 ? String(decoding: paths[1], as: UTF8.self) : "",
                         process: Int(load(12, UInt32.self)), inode: load(16, UInt64.self),
                         parent: load(24, UInt64.self), offset: Int(truncatingIfNeeded: load(32, UInt64.self)),
@@ -86,7 +89,7 @@ struct DiskTrace: Sendable {
     var commitsAfterFailure: [String] {
         var failed: Set<Int> = []
         var found: [String] = []
-        for call in calls where call.isLog {
+        for call in calls where call.isLog && !call.isPastCache {
             switch call.kind {
             case .write, .sync:
                 if failed.contains(call.process), !call.hasFailed, call.kind == .sync || call.isWrittenThrough {

@@ -48,6 +48,9 @@ extension ProgramTests {
             var shim = try DiskShim(root: disk.path + "/data", scratch: scratch.path)
             shim.plant = plant
             let variables = plant == .none ? [:] : shim.variables
+            // Space is written ahead past the page cache, as in service.
+            let written = scratch.path + "/written.yaml"
+            try write("allocation_step_bytes: 1048576\nspace_reserve_bytes: 8388608\n", toFile: written)
             while result.cuts < count {
                 result.cuts += 1
                 let isAtCreation = plant == .none && result.cuts % 4 == 1
@@ -61,10 +64,12 @@ extension ProgramTests {
                 // 1. It writes, and is stopped.
                 let socket = scratch.path + "/\(result.cuts).sock"
                 let daemon = try ChildProcess(
-                    Programs.daemon, ["--data", disk.path + "/data", "--socket", socket, "--test"],
+                    Programs.daemon,
+                    ["--data", disk.path + "/data", "--socket", socket, "--test", "--config", written],
                     variables: variables, scratch: scratch.path)
-                let moment =
-                    Monotonic.milliseconds() + Int64.random(in: isAtCreation ? 20...400 : 250...600, using: &random)
+                // From its start on where it creates the ledger; otherwise from when it serves, however long that takes.
+                let time = Int64.random(in: isAtCreation ? 20...400 : 100...400, using: &random)
+                var moment = Monotonic.milliseconds() + (isAtCreation ? time : 30_000)
                 var client: LineClient?
                 var waiting: [String] = []
                 func take(_ line: String) throws {
@@ -79,6 +84,7 @@ extension ProgramTests {
                         Monotonic.sleep(microseconds: 500)
                         continue
                     }
+                    if client == nil, !isAtCreation { moment = Monotonic.milliseconds() + time }
                     client = connected
                     while waiting.count < 16 {
                         captured += 1
@@ -88,7 +94,7 @@ extension ProgramTests {
                     if let line = try connected.line() { try take(line) }
                 }
                 daemon.send(signal: SIGSTOP)
-                try Monotonic.wait(for: "the daemon to stand still") { try isStopped(daemon.identifier) }
+                try Monotonic.wait(for: "the daemon to stand still") { isStopped(daemon.identifier) }
                 // What it had answered by then counts.
                 if let client { while client.hasLine, let line = try client.line() { try take(line) } }
 
@@ -99,7 +105,8 @@ extension ProgramTests {
 
                 // 3. What is on the disk.
                 let second = try ChildProcess(
-                    Programs.daemon, ["--data", copy.path + "/data", "--socket", socket, "--test"],
+                    Programs.daemon,
+                    ["--data", copy.path + "/data", "--socket", socket, "--test", "--config", written],
                     scratch: scratch.path)
                 var found: [String] = []
                 do {
@@ -134,9 +141,10 @@ extension ProgramTests {
         }
 
         /// Whether every thread of the process stands still.
-        private func isStopped(_ process: Int32) throws -> Bool {
-            try names(in: "/proc/\(process)/task").allSatisfy { thread in
-                let status = try text(ofFile: "/proc/\(process)/task/\(thread)/stat")
+        private func isStopped(_ process: Int32) -> Bool {
+            names(in: "/proc/\(process)/task").allSatisfy { thread in
+                // One that has ended since.
+                guard let status = try? text(ofFile: "/proc/\(process)/task/\(thread)/stat") else { return true }
                 return status[(status.lastIndex(of: ")") ?? status.startIndex)...].dropFirst(2).hasPrefix("T")
             }
         }

@@ -64,5 +64,15 @@ struct ScriptVerifier {
     }
 }
 
+/// What the driver does about the space ahead of its log.
+enum DriverSpace: String, CaseIterable {
+    case allocated
+    /// Written with zeros past the page cache, as in service.
+    case written
+
+    /// For the driver.
+    var variables: [String: String] { ["LEDGER_DRIVER_SPACE": rawValue] }
+}
+
 /// A number that a variable of the environment says, or that is taken without it.
 func amount(_ variable: String, _ usual: Int) -> Int { environmentVariable(variable).flatMap { Int($0) } ?? usual }

@@ -61,6 +61,7 @@ extension ProgramTests {
                 let verifier = ScriptVerifier(units: Self.units, scratch: scratch.path)
 
                 // 1. The flush fails.
+                let space = DriverSpace.allCases.randomElement(using: &random)!
                 var shim = try DiskShim(root: directory, scratch: scratch.path)
                 shim.usesUndo = true
                 let fault = DiskShim.Fault(
@@ -69,10 +70,10 @@ extension ProgramTests {
                 shim.fault = fault
                 let first = try run(
                     Programs.ledgerDriver, ["run", directory, shim.acknowledgements, "\(Self.units)"],
-                    variables: shim.variables, scratch: scratch.path)
+                    variables: shim.variables.merging(space.variables) { $1 }, scratch: scratch.path)
                 guard try shim.takeTrace().faultIndex != nil else { continue }
                 result.cases += 1
-                let what = "\(fault) after \(result.cases) cases"
+                let what = "\(fault), space \(space), after \(result.cases) cases"
                 guard first.status == .exited(74) else {
                     result.faults.append("\(what): \(first.status), \(first.errorOutput)")
                     continue
@@ -87,7 +88,7 @@ extension ProgramTests {
                 let second = try verifier.verify(
                     .init(
                         path: directory, acknowledged: acknowledged, submitted: Self.units, isPlayed: isPlayed),
-                    variables: shim.variables)
+                    variables: shim.variables.merging(space.variables) { $1 })
                 guard let found = second.units else {
                     result.faults.append("\(what), \(acknowledged) acknowledged, at the start: \(second.fault ?? "")")
                     continue
@@ -98,7 +99,7 @@ extension ProgramTests {
                 let third = try verifier.verify(
                     .init(
                         path: directory, acknowledged: isPlayed ? Self.units : found, submitted: Self.units,
-                        boot: "00000000-0000-4000-8000-000000000001"))
+                        boot: "00000000-0000-4000-8000-000000000001"), variables: space.variables)
                 if let why = third.fault {
                     result.faults.append(
                         "\(what), \(found) found\(isPlayed ? ", all played" : ""), after the cut: \(why)")

@@ -7,8 +7,8 @@
  * SHIM_BYTES   1: the records of writes carry the bytes
  * SHIM_ACKS    a file outside of the directory: what the program writes to it stands in the trace, too
  * SHIM_FAULT   CLASSES:KIND:N[:always]: the N-th call (from 1) of these classes fails so; with `always`, all later ones too
- *              classes  w write, m LMDB's meta page, s sync, a allocate, t truncate, r rename, o create,
- *                       d create a directory, u remove
+ *              classes  w write, m LMDB's meta page, z write past the page cache (io_submit), s sync, a allocate,
+ *                       t truncate, r rename, o create, d create a directory, u remove
  *              kinds    EIO ENOSPC EINTR   nothing was done
  *                       short              half of a write was done
  *                       late               all of it was done, and is reported as EIO
@@ -22,12 +22,14 @@
  *              ignore     a commit of LMDB's that failed is reported as a success
  *              keepcache  the page cache never forgets
  *
- * A lock is held around every call: so there is one order, and it is the one in the trace.
+ * A lock is held around every call: so there is one order, and it is the one in the trace. A write past the page cache is under
+ * way while others are made; it stands where its end was told, as if it had come last and no sync before that had covered it.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libaio.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -47,7 +49,7 @@ struct record {
     uint32_t magic; /* SHIM */
     uint8_t kind;   /* w write, s sync, t truncate, a allocate, o create a file, d create a directory, r rename, u remove,
                        k acknowledgement, F the fault fired (offset: the class), S one of `always` fired later */
-    uint8_t flags;  /* 1: through a descriptor that writes through, 2: LMDB's meta page, 4: failed */
+    uint8_t flags;  /* 1: through a descriptor that writes through, 2: LMDB's meta page, 4: failed, 8: past the page cache */
     uint16_t path_length;
     uint32_t byte_count;
     uint32_t process;
@@ -294,7 +296,7 @@ static int strike(char class, const char *path) {
         return FAIL;
     }
     if (strchr(fault_classes, class) == NULL) return NONE;
-    if (fault_kind == SHORT && class != 'w' && class != 'm') return NONE;
+    if (fault_kind == SHORT && class != 'w' && class != 'm' && class != 'z') return NONE;
     calls_seen++;
     if (fault_fired && !fault_always) return NONE;
     if (calls_seen < fault_at) return NONE;
@@ -377,6 +379,61 @@ ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
 }
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) {
     return written(PWRITEV, fd, parts, count, offset);
+}
+
+/* ---- Writes past the page cache: one at a time, as DirectWriter makes them ---- */
+
+static struct {
+    io_context_t context; /* NULL: none is under way */
+    char path[PATH_MAX];
+    uint64_t inode, offset;
+    struct iovec part;
+    int fault;
+} under_way;
+
+/* `done` bytes of it; what is not known to have been done may have been. */
+static void record_end(size_t done) {
+    put('w', 8 | (under_way.fault != NONE ? 4 : 0), under_way.path, strlen(under_way.path), under_way.inode, 0,
+        under_way.offset, done, &under_way.part, 1, with_bytes ? done : 0);
+    under_way.context = NULL;
+}
+
+int io_submit(io_context_t context, long count, struct iocb **requests) {
+    char path[PATH_MAX];
+    if (count != 1 || !path_of(requests[0]->aio_fildes, path)) return ORIGINAL(io_submit)(context, count, requests);
+    struct iocb *request = requests[0];
+    if (request->aio_lio_opcode != IO_CMD_PWRITE) stop("io_submit of something else than a write");
+    pthread_mutex_lock(&lock);
+    if (under_way.context != NULL) stop("two writes past the page cache");
+    int fault = strike('z', path);
+    size_t size = request->u.c.nbytes, done = fault == SHORT ? size / 2 / PAGE * PAGE : size;
+    int result = fault == FAIL ? -fault_code : 1;
+    if (result == 1) {
+        if (is_log(path)) before_write(request->aio_fildes, (off_t)request->u.c.offset, done);
+        request->u.c.nbytes = done;
+        result = ORIGINAL(io_submit)(context, 1, requests);
+        request->u.c.nbytes = size;
+    }
+    memcpy(under_way.path, path, sizeof path);
+    under_way.context = context;
+    under_way.inode = inode_of(request->aio_fildes);
+    under_way.offset = (uint64_t)request->u.c.offset;
+    under_way.part = (struct iovec){request->u.c.buf, done};
+    under_way.fault = result == 1 ? fault : FAIL;
+    if (result != 1) record_end(0);
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+int io_getevents(io_context_t context, long least, long most, struct io_event *events, struct timespec *timeout) {
+    int result = ORIGINAL(io_getevents)(context, least, most, events, timeout);
+    pthread_mutex_lock(&lock);
+    if (result == 1 && under_way.context == context) {
+        record_end((long)events[0].res > 0 ? events[0].res : 0);
+        if (under_way.fault == LATE) events[0].res = (unsigned long)-EIO;
+    }
+    pthread_mutex_unlock(&lock);
+    return result;
 }
 
 /* ---- Syncs, sizes ---- */

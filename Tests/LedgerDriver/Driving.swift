@@ -7,13 +7,24 @@ final class Driving {
     let log: EventLog
     private let sink = Outcomes()
 
+    private static let writesSpaceAhead =
+        getenv("LEDGER_DRIVER_SPACE").map { String(cString: $0) == "written" } ?? false
+
     /// - Parameter boot: a boot id of its own, to look as if the system had gone down; nil is this system's.
     init(_ directory: String, boot: String?) throws(LedgerError) {
         var configuration = LogConfiguration()
         configuration.logMapBytes = 64 << 20
         configuration.indexMapBytes = 64 << 20
-        // Small, so that there are many: allocations, and commits of the index beside the log's.
-        configuration.spaceStepBytes = 64 << 10
+        if Self.writesSpaceAhead {
+            // As in service, where space is written ahead by a thread of its own, and all over the run, since it is hardly ever busy.
+            configuration.spaceStepBytes = 1 << 20
+            configuration.spaceReserveBytes = 3 << 20
+            configuration.spaceQuiet = .microseconds(100)
+        } else {
+            // Small, so that there are many allocations.
+            configuration.spaceStepBytes = 64 << 10
+        }
+        // Small, so that there are many commits of the index beside the log's.
         configuration.indexCommitEvents = 9
         configuration.indexCommitInterval = .milliseconds(20)
         configuration.mayUseTmpfs = true
@@ -47,6 +58,19 @@ final class Driving {
             guard names.count > before else { throw LedgerError(.corruption, "the log ends at \(before)") }
         }
         return names
+    }
+
+    /// What the script's register holds, as a number; nil: there is none.
+    func readRegister() throws -> Int? {
+        var number: Int?
+        try log.registers(withPrefix: Script.registerKey) { _, value in
+            guard let value, value.count == Script.registerBytes,
+                let read = Int(String(decoding: value.prefix { $0 != UInt8(ascii: " ") }, as: UTF8.self))
+            else { throw LedgerError(.corruption, "a register is not what was written") }
+            number = read
+            return true
+        }
+        return number
     }
 
     func close() { log.close() }

@@ -121,6 +121,12 @@ func verify(
     guard let units = ends.firstIndex(of: UInt64(names.count)) else { return "bad half a unit: \(names.count) events" }
     guard units >= acked else { return "bad lost: \(acked) units were acknowledged, \(units) are there" }
     guard units <= submitted else { return "bad from nowhere: \(submitted) units were submitted, \(units) are there" }
+    do {
+        let (found, due) = (try driving.readRegister(), (0..<units).last(where: Script.writesRegister))
+        guard found == due else {
+            return "bad register of unit \(found.map(String.init) ?? "none") with \(units) units"
+        }
+    } catch { return "bad registers cannot be read: \(error)" }
     guard isPlayed else { return "ok \(units)" }
 
     for (unit, outcome) in driving.append(0..<script.units.count, of: script).enumerated() {
@@ -132,6 +138,10 @@ func verify(
     }
     do {
         guard try driving.readAll() == expected else { return "bad other events after all was played" }
+        // A duplicate writes its registers as well, so the last one's is there.
+        guard try driving.readRegister() == script.units.indices.last(where: Script.writesRegister) else {
+            return "bad register after all was played"
+        }
     } catch { return "bad cannot be read after all was played: \(error)" }
     return "ok \(units)"
 }
