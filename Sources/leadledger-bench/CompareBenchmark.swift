@@ -6,8 +6,10 @@ struct CompareBenchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "compare", abstract: "Compares the daemon with Redis, PostgreSQL and bare LMDB.",
         discussion:
-            "scripts/bench installs what the peers need and builds first. Exits 1 when a ratio falls short or a case "
-            + "cannot be measured; absolute figures move with the machine and fail nothing.")
+            "scripts/bench installs what the peers need and builds first. Exits 1 when a ratio falls short, when "
+            + "latency grows or read models fall behind in a sustained run, when a replay takes memory, when a good "
+            + "client waits too long beside bad ones, or when a case cannot be measured; absolute figures move with "
+            + "the machine and fail nothing.")
 
     @Option(help: "The daemon's program; leadledgerd beside this one unless given.")
     var daemon: String?

@@ -2,7 +2,7 @@
 
 /// A row of the table.
 struct Comparison {
-    enum Unit { case eventsPerSecond, milliseconds, seconds, factor }
+    enum Unit { case eventsPerSecond, milliseconds, seconds, factor, mebibytes }
 
     /// A bound that moves with the machine. It is printed, and falling short of it is said, but fails nothing.
     enum Bound: Equatable {
@@ -167,6 +167,7 @@ struct ComparisonReport {
         case .milliseconds: "\(fixed(value, 2)) ms"
         case .seconds: "\(fixed(value, 2)) s"
         case .factor: "\(fixed(value, 2)) x"
+        case .mebibytes: "\(fixed(value, 1)) MiB"
         }
     }
 }

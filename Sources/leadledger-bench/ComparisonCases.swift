@@ -4,7 +4,7 @@ import Glibc
 // The cases of the comparison. Each measures ours and its peers once for each run, in turns, so that a mood of the disk hits both.
 
 enum CaseName: String, CaseIterable, ExpressibleByArgument {
-    case burst, many, fifty, one, uniform, uniformModels = "uniform-models", stored, replay
+    case burst, many, fifty, one, uniform, uniformModels = "uniform-models", stored, replay, pressure
 }
 
 protocol ComparisonCase: AnyObject {
@@ -41,6 +41,7 @@ func makeCase(_ name: CaseName, _ filled: FilledLedgers) -> any ComparisonCase {
     case .uniformModels: UniformModelsCase(filled)
     case .stored: StoredCase(filled)
     case .replay: ReplayCase()
+    case .pressure: PressureCase()
     }
 }
 
@@ -354,19 +355,22 @@ private final class ReplayCase: ComparisonCase {
     var rows = [
         Comparison("replay, one client reads all", peer: "Redis XRANGE", bound: .atLeast(1_000_000)),
         Comparison("replay, one client reads all", peer: "bare LMDB scan"),
+        Comparison(
+            "replay: growth of the daemon's RssAnon", unit: .mebibytes,
+            bound: .below(ReplayBenchmark.growthMebibytesMax), isBoundFirm: true),
     ]
 
     func measure(_ bench: Workbench, run: Int) throws(BenchError) {
         let events = bench.sizes.replay
         try inTurns(run) { () throws(BenchError) in
             try bench.withScratch { (place) throws(BenchError) in
+                try ReplayBenchmark.store(
+                    bench.load(.burst, tag: "r", events: events), with: bench.daemonPath, in: place)
                 let daemon = try DaemonProcess.start(bench.daemonPath, in: place)
                 defer { daemon.end() }
-                let client = try ControlClient(daemon)
-                _ = try LoadDriver(daemon: daemon).run(bench.load(.burst, tag: "r", events: events))
-                _ = try ReadModels(client: client, daemon: daemon).waitUntilCaughtUp()
                 let result = try ReplayBenchmark.read(from: daemon, events: events)
-                for row in rows.indices { rows[row].ours.add(Double(events) / seconds(result.nanoseconds)) }
+                for row in 0..<2 { rows[row].ours.add(Double(events) / seconds(result.nanoseconds)) }
+                rows[2].ours.add(result.growthMebibytes)
                 try daemon.stop()
             }
         } _: { () throws(BenchError) in
@@ -393,6 +397,39 @@ private final class ReplayCase: ComparisonCase {
                 rows[1].theirs.add(try scan.run())
             }
         }
+    }
+}
+
+// MARK: - Beside others who misbehave
+
+private final class PressureCase: ComparisonCase {
+    var rows = PressureKind.allCases.map { kind in
+        Comparison(
+            "p99 beside \(kind.name), of the quiet one", unit: .factor,
+            bound: .below(PressureKind.ratioAsked * kind.leeway), isBoundFirm: true)
+    }
+    private var figures = PressureKind.allCases.map { PressureFigures(kind: $0) }
+
+    func measure(_ bench: Workbench, run: Int) throws(BenchError) {
+        try bench.withScratch { (place) throws(BenchError) in
+            let daemon = try DaemonProcess.start(bench.daemonPath, in: place)
+            defer { daemon.end() }
+            let trial = try PressureTrial(
+                daemon, events: bench.sizes.pressure, leadsMax: bench.sizes.leads, seed: bench.seed)
+            for index in figures.indices {
+                tell("pressure: quiet, then \(figures[index].kind.name)")
+                let sample = try trial.measure(figures[index].kind)
+                figures[index].add(sample)
+                rows[index].ours.add(sample.ratio)
+            }
+            try daemon.stop()
+        }
+    }
+
+    var notes: [String] {
+        // One that failed in the first run leaves those behind it without figures.
+        let measured = figures.filter { !$0.ratio.values.isEmpty }
+        return measured.isEmpty ? [] : [PressureFigures.text(of: measured) + "\n"]
     }
 }
 

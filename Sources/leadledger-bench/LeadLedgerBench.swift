@@ -10,7 +10,8 @@ struct LeadLedgerBench: ParsableCommand {
         abstract: "Measures leadledgerd on this machine.",
         discussion:
             "Exit codes: 0 the figures are good; 64 usage; 1 anything else, with a message. Then there are no figures, but "
-            + "`compare` prints those it has, and `pressure` and `growth --require-restart` all where one is too bad.",
+            + "`compare` prints those it has, and `pressure`, `replay` and `growth --require-restart` all where one is "
+            + "too bad.",
         subcommands: [
             CompareBenchmark.self, AppendBenchmark.self, GrowthBenchmark.self, ReplayBenchmark.self, BareBenchmark.self,
             PressureBenchmark.self, RouteBenchmark.self,

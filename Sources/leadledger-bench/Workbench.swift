@@ -19,19 +19,21 @@ struct ComparisonSizes {
     /// How long the loop with the index in the log's transaction runs. Its speed does not change with time.
     var indexedNanoseconds: UInt64
     var replay: Int
+    /// Events that a good client appends in each measurement of a pressure.
+    var pressure: Int
     /// Free bytes that it takes on the disk.
     var diskBytes: UInt64
 
     static let full = ComparisonSizes(
         burst: 800_000, fifty: 100_000, fiftyPostgres: 10_000, one: 10_000, leads: 1_000_000, stored: 10_000_000,
         sustainedNanoseconds: 120_000_000_000, sliceNanoseconds: 10_000_000_000, indexedNanoseconds: 30_000_000_000,
-        replay: 1_000_000, diskBytes: 45 << 30)
+        replay: 1_000_000, pressure: 6_000, diskBytes: 45 << 30)
 
     /// A few minutes in all: whether everything works, not how fast it is.
     static let quick = ComparisonSizes(
         burst: 100_000, fifty: 20_000, fiftyPostgres: 2_000, one: 2_000, leads: 1_000_000, stored: 500_000,
         sustainedNanoseconds: 12_000_000_000, sliceNanoseconds: 1_000_000_000, indexedNanoseconds: 4_000_000_000,
-        replay: 200_000, diskBytes: 8 << 30)
+        replay: 200_000, pressure: 2_000, diskBytes: 8 << 30)
 }
 
 /// Ways of sending that are compared.

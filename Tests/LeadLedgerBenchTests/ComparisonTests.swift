@@ -66,6 +66,65 @@ import Testing
             ComparisonReport(title: [], rows: [lag], notes: []).failures == ["lag: 8.36 s, and below 2.00 s is asked"])
     }
 
+    @Test func `memory is told in mebibytes`() {
+        var growth = Comparison("growth", unit: .mebibytes, bound: .below(64), isBoundFirm: true)
+        growth.ours.add(70.26)
+        #expect(
+            ComparisonReport(title: [], rows: [growth], notes: []).failures == [
+                "growth: 70.3 MiB, and below 64.0 MiB is asked"
+            ])
+    }
+
+    @Test func `a good client's p99 has to stay below three times the quiet one, five where connections come again`() {
+        let rows = makeCase(.pressure, FilledLedgers()).rows
+        let asked: [Comparison.Bound?] = [.below(3), .below(3), .below(3), .below(3), .below(5)]
+        #expect(rows.map(\.bound) == asked)
+        #expect(rows.allSatisfy { $0.isBoundFirm })
+        #expect(rows.allSatisfy { $0.unit == .factor })
+    }
+
+    @Test func `a replay's memory counts, its speed is told beside what is asked`() throws {
+        let rows = makeCase(.replay, FilledLedgers()).rows
+        #expect(rows.map(\.isBoundFirm) == [false, false, true])
+        #expect(try #require(rows.last?.bound) == .below(64))
+        #expect(rows.last?.unit == .mebibytes)
+    }
+
+    @Test func `memory that a replay gave back is no growth, and none is below what there was`() {
+        var result = ReplayResult()
+        result.restingBytes = 10 << 20
+        result.peakBytes = 12 << 20
+        #expect(result.growthMebibytes == 2)
+        result.peakBytes = 8 << 20
+        #expect(result.growthMebibytes == 0)
+    }
+
+    @Test func `a pressure's ratio is that of the p99 of one run, and its figures are medians over the runs`() {
+        func sample(quiet: UInt64, pressed: UInt64) -> PressureSample {
+            var (before, under) = (LatencyHistogram(), LatencyHistogram())
+            before.record(nanoseconds: quiet)
+            under.record(nanoseconds: pressed)
+            return PressureSample(quiet: before, pressed: under, tally: PressureTally())
+        }
+        var figures = PressureFigures(kind: .flood)
+        figures.add(sample(quiet: 1_000, pressed: 2_500))
+        figures.add(sample(quiet: 4_000, pressed: 4_000))
+        figures.add(sample(quiet: 2_000, pressed: 8_000))
+        #expect(figures.ratio.values == [2.5, 1, 4])
+        #expect(figures.ratio.median == 2.5)
+        #expect(figures.quietP99.median == 2)
+        #expect(figures.pressedP99.median == 4)
+        #expect(PressureFigures.text(of: [figures]).contains(PressureKind.flood.name))
+    }
+
+    @Test func `scripts/bench names every case`() throws {
+        let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
+        let lines = try readText(root + "/scripts/bench").split(separator: "\n")
+        let line = try #require(lines.first { $0.hasPrefix("#   --only CASE") })
+        let words = line.split { !$0.isLetter && $0 != "-" }.map { String($0) }
+        for name in CaseName.allCases { #expect(words.contains(name.rawValue), "\(name.rawValue)") }
+    }
+
     @Test func `the table has the medians, their spread, the ratio, what is asked and a verdict`() {
         let good = row([260_000, 255_000, 270_000], [200_000, 100_000, 210_000], bound: .atLeast(250_000))
         let report = ComparisonReport(title: ["machine"], rows: [good], notes: ["threads"])
