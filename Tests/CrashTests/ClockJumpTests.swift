@@ -34,8 +34,8 @@ extension ProgramTests {
             client = try place.connect()
             #expect(try client.refusal("append", captureParams("L-back"))?.name == "clock_behind")
 
-            // 2. Put right, and a leap: the same second twice.
-            clock.set(secondsAhead: 101)
+            // 2. Put right, and a leap backwards: the same seconds twice.
+            clock.set(secondsAhead: 110)
             let before = try append(client, "before the leap")
             clock.set(secondsAhead: 100)
             #expect(try append(client, "in the leap") == before)

@@ -17,7 +17,9 @@ extension ProgramTests {
             let client = try place.connect()
             try capture(10, client)
             try fault.begin()
-            for number in 10..<30 { try client.send(line: request(number, "append", captureParams("L-\(number)"))) }
+            // In one go: the first of them may end the connection.
+            let lines = (10..<30).map { request($0, "append", captureParams("L-\($0)")) + "\n" }
+            try client.send(bytes: Array(lines.joined().utf8))
             var names: [String] = []
             while let line = try client.line() {
                 let reply = try JSONTree(line)

@@ -77,8 +77,13 @@ private final class ReactorStorm: Sendable {
             let process = daemon.process
             var bodies: [@Sendable () -> Void] = (0..<3).map { worker in { self.work(worker) } }
             bodies.append { self.capture() }
+            let before = nextLead.load(ordering: .relaxed)
             bodies.append {
                 Monotonic.sleep(microseconds: moment)
+                // On a slow device, too, something is to have happened by then.
+                try? Monotonic.wait(for: "captures", milliseconds: 10_000) {
+                    self.nextLead.load(ordering: .relaxed) >= before + 7
+                }
                 process.send(signal: SIGKILL)
             }
             onThreads(bodies)

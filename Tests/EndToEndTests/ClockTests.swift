@@ -62,7 +62,7 @@ import Testing
         var client = try place.connect()
         try client.publish(
             rules(
-                "  - { id: first, kind: first_response, within: 2s, measure: wall, ladder: "
+                "  - { id: first, kind: first_response, within: 5s, measure: wall, ladder: "
                     + "[{ at_percent: 50, do: notify }, { at_percent: 100, do: reassign }] }",
                 pool: "response_targets: [first]"))
         try client.capture("L1")

@@ -35,10 +35,10 @@ import Testing
         // A pause that ends by itself lets the queue go on.
         try client.ask("member.pause", #"{"member":"bo","reason":"x"}"#)
         try client.ask(
-            "member.pause", #"{"member":"ana","reason":"lunch","until":"\#(Instants.text(secondsFromNow: 2))"}"#)
+            "member.pause", #"{"member":"ana","reason":"lunch","until":"\#(Instants.text(secondsFromNow: 6))"}"#)
         try client.capture("late")
         #expect(try client.history("late", count: 2)[1]["type"].string == "lead.queued")
-        #expect(try client.owner("late") == "ana")
+        #expect(try client.owner("late", milliseconds: 30_000) == "ana")
         #expect(try daemon.terminate() == .exited(0))
     }
 
@@ -97,7 +97,7 @@ import Testing
         try client.publish(rules("on_leave: queue"))
         try client.ask(
             "member.leave",
-            #"{"member":"ana","reason":"holiday","from":"\#(Instants.text(secondsFromNow: 2))"}"#)
+            #"{"member":"ana","reason":"holiday","from":"\#(Instants.text(secondsFromNow: 6))"}"#)
         for lead in 0..<4 { try client.capture("L\(lead)") }
         for lead in 0..<4 { _ = try client.owner("L\(lead)") }
         #expect(try states(client) == ["ana present 2", "bo present 2"])
@@ -105,7 +105,9 @@ import Testing
         _ = try daemon.process.waitForEnd()
         daemon = try place.serve()
         client = try place.connect()
-        try Monotonic.wait(for: "bo to have what ana had") { try states(client) == ["ana on_leave 0", "bo present 4"] }
+        try Monotonic.wait(for: "bo to have what ana had", milliseconds: 30_000) {
+            try states(client) == ["ana on_leave 0", "bo present 4"]
+        }
         // Given to her by hand while she is away: that is meant, and stays, after a start too.
         try client.ask("queue.assign", #"{"lead":"L0","member":"ana","reason":"she asked for it"}"#)
         daemon.process.send(signal: SIGKILL)
@@ -120,11 +122,11 @@ import Testing
             try client.ask(
                 "policy.publish", #"{"document":\#(RoutingPlace.quoted(rules(members: ["ana"])))}"#)["version"].integer
             ?? -1
-        let at = Instants.text(secondsFromNow: 2)
+        let at = Instants.text(secondsFromNow: 6)
         try client.ask("policy.activate", #"{"policy":"sales","version":\#(next),"at":"\#(at)"}"#)
         try client.capture("L5")
         #expect(try client.owner("L5") == "bo")
-        try Monotonic.wait(for: "all to be taken from bo") {
+        try Monotonic.wait(for: "all to be taken from bo", milliseconds: 30_000) {
             try client.ask("queue.peek", #"{"pool":"all"}"#)["waiting"].integer == 5
         }
         #expect(try daemon.terminate() == .exited(0))

@@ -101,11 +101,11 @@ import Testing
         let client = try place.connect()
         try client.publish(rules("ana"))
         let second = try publish(client, rules("bo", "reroute_waiting: true"))["version"].integer ?? -1
-        let at = Instants.text(secondsFromNow: 2)
+        let at = Instants.text(secondsFromNow: 6)
         try client.ask("policy.activate", #"{"policy":"sales","version":\#(second),"at":"\#(at)"}"#)
         try client.capture("L1")
         #expect(try client.owner("L1") == "ana")
-        try Monotonic.wait(for: "the second rule set") {
+        try Monotonic.wait(for: "the second rule set", milliseconds: 30_000) {
             try client.ask("policy.history")["policies"][0]["in_force"].integer == second
         }
         try client.capture("L2")

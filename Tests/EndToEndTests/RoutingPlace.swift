@@ -68,9 +68,9 @@ extension LineClient {
     }
 
     /// Who was given a lead, when somebody was.
-    func owner(_ lead: String) throws -> String {
+    func owner(_ lead: String, milliseconds: Int64 = 10_000) throws -> String {
         var owner: String?
-        try Monotonic.wait(for: "an owner of \(lead)", milliseconds: 10_000) {
+        try Monotonic.wait(for: "an owner of \(lead)", milliseconds: milliseconds) {
             let events = try ask("lead.history", #"{"lead":"\#(lead)"}"#)["events"].elements
             owner = events.last { $0["type"].string == "lead.assigned" }?["data"]["member"].string
             return owner != nil
