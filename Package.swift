@@ -177,7 +177,7 @@ let package = Package(
             ],
             swiftSettings: houseStyle),
 
-        // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync.
+        // Tests of the programs as they run. The planted daemon is the one they must catch: its log does not sync, or is acknowledged too early.
         .target(name: "CNoSync", dependencies: ["CLMDB"], path: "Tests/PlantedDaemon/CNoSync"),
         .executableTarget(
             name: "leadledgerd-planted", dependencies: ["CNoSync", "LeadLedger", logging],

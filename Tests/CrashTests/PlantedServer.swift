@@ -15,6 +15,8 @@ final class PlantedServer: Sendable {
         case hangs
         case callsItABug
         case refusesWhatIsGood
+        case notifiesWhoDidNotSubscribe
+        case sendsEventsTwice
     }
 
     let path: String
@@ -24,9 +26,10 @@ final class PlantedServer: Sendable {
         let lines = Shared()
         daemon = try FakeDaemon { connection in
             var kept: String?
+            var subscriptions = 0
             while let line = connection.line() {
                 guard !line.utf8.allSatisfy({ [0x20, 0x09, 0x0D].contains($0) }) else { continue }
-                let reply = Self.reply(to: line)
+                let (reply, credit) = Self.reply(to: line, &subscriptions)
                 // Seldom, as real faults are.
                 let isDue = lines.next() % 97 == 96
                 switch fault {
@@ -47,9 +50,14 @@ final class PlantedServer: Sendable {
                 case .refusesWhatIsGood where isDue:
                     connection.send(reply.replacing(#""result":{}"#, with: Self.error))
                     continue
+                case .notifiesWhoDidNotSubscribe where isDue: connection.send(Self.event(of: subscriptions + 1))
                 default: break
                 }
                 connection.send(reply)
+                if let credit, credit >= 2 {
+                    connection.send(Self.event(of: subscriptions))
+                    if fault == .sendsEventsTwice { connection.send(Self.event(of: subscriptions)) }
+                }
                 if let earlier = kept {
                     connection.send(earlier)
                     kept = nil
@@ -62,14 +70,23 @@ final class PlantedServer: Sendable {
 
     private static let error = #""error":{"code":-1,"message":"no","data":{"name":"busy","hint":"wait"}}"#
 
-    private static func reply(to line: String) -> String {
-        guard let tree = try? JSONTree(line) else { return #"{"jsonrpc":"2.0","id":null,\#(error)}"# }
+    /// - Returns: the reply, and the credit of a subscription that it grants.
+    private static func reply(to line: String, _ subscriptions: inout Int) -> (String, credit: Int?) {
+        guard let tree = try? JSONTree(line) else { return (#"{"jsonrpc":"2.0","id":null,\#(error)}"#, nil) }
         let id: String
         switch tree["id"] {
         case .string, .number, .null: id = tree["id"].text
-        default: return #"{"jsonrpc":"2.0","id":null,\#(error)}"#
+        default: return (#"{"jsonrpc":"2.0","id":null,\#(error)}"#, nil)
         }
-        return #"{"jsonrpc":"2.0","id":\#(id),"result":{}}"#
+        guard tree["method"].string == "log.subscribe", let credit = tree["params"]["credit"].integer else {
+            return (#"{"jsonrpc":"2.0","id":\#(id),"result":{}}"#, nil)
+        }
+        subscriptions += 1
+        return (#"{"jsonrpc":"2.0","id":\#(id),"result":{"subscription":\#(subscriptions),"head":1}}"#, credit)
+    }
+
+    private static func event(of subscription: Int) -> String {
+        #"{"jsonrpc":"2.0","method":"log.events","params":{"subscription":\#(subscription),"events":[{"position":0}],"next":1}}"#
     }
 
     private final class Shared: Sendable {

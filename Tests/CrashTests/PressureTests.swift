@@ -1,3 +1,4 @@
+import CLMDB
 import Glibc
 import Synchronization
 import TestSupport
@@ -40,8 +41,8 @@ extension ProgramTests {
             // One that held a transaction while its socket blocked would hold it for most of the ten seconds.
             print(
                 "PressureTests: \(readers.looks) looks, one transaction seen at most \(readers.longest) times in a row")
-            #expect(readers.looks > 200 && readers.seen > 0)
-            #expect(readers.longest * 4 < readers.looks)
+            #expect(readers.looks > 40 && readers.seen > 0)
+            #expect(readers.longest * 2 < readers.looks)
             // And while pages cannot be used again, each commit takes new ones: 10 KiB an event.
             let growth = blocks(below: place.data + "/log") - bytesBefore
             #expect(
@@ -75,6 +76,31 @@ extension ProgramTests {
                 }
             }
             #expect(daemon.process.errorOutput.contains("a client that does not read was cut off"))
+            #expect(try daemon.terminate() == .exited(0))
+        }
+
+        /// The control of the test before: a transaction that is held, as a daemon would that kept one open while a socket blocks, is
+        /// seen for as long as that lasts, and by far oftener in a row than it allows; and no longer.
+        @Test func `a read transaction that is held while the log goes on is noticed`() throws {
+            let daemon = try place.serve(["--test"])
+            let client = try place.connect()
+            var stored = try append(10, from: 0, client)
+            func looks(_ count: Int) throws -> LogReaders {
+                var readers = LogReaders(lockFile: place.data + "/log/lock.mdb")
+                for _ in 0..<count {
+                    stored += try append(1, from: stored, client)
+                    try client.ask("status")
+                    try readers.look()
+                }
+                return readers
+            }
+            let held = try HeldTransaction(on: place.data + "/log")
+            let during = try looks(200)
+            held.end()
+            let after = try looks(200)
+            print("PressureTests: held, a transaction was seen \(during.longest) times, and then \(after.longest)")
+            #expect(during.looks == 200 && during.longest == 200)
+            #expect(after.longest * 4 < after.looks)
             #expect(try daemon.terminate() == .exited(0))
         }
 
@@ -151,7 +177,7 @@ extension ProgramTests {
             for fault in flood.faults.prefix(10) { Issue.record("\(fault)") }
             #expect(told["served", default: 0] + told["busy", default: 0] == 2_000)
             #expect(150...207 ~= told["served", default: 0])
-            #expect(appended > 100)
+            #expect(appended >= 40)
             // Who knocks must not fill the disk either.
             let lines = daemon.process.errorOutput.split(separator: "\n").count { $0.contains("refused") }
             #expect(1...60 ~= lines, "\(lines) lines about refused connections")
@@ -170,6 +196,8 @@ extension ProgramTests {
             let client = try place.connect()
             var stored = 0
             for _ in 0..<150 { stored += try append(100, from: stored, client, bytes: 20) }
+            // What the read models take for these is not what is asked about.
+            try client.waitForModels(at: stored)
             let before = try allocated(daemon)
             let asker = try place.connect()
             // Sent in one go, so that they are all read before the first of them could be answered.
@@ -244,6 +272,32 @@ private struct LogReaders {
             last[slot] = (transaction, count)
             longest = max(longest, count)
         }
+    }
+}
+
+/// A read transaction of this process on a daemon's log. It belongs to the thread that made it.
+private final class HeldTransaction {
+    private var environment: OpaquePointer?
+    private var transaction: OpaquePointer?
+
+    init(on directory: String) throws {
+        try check(mdb_env_create(&environment), "create")
+        try check(mdb_env_set_maxdbs(environment, 32), "maxdbs")
+        try check(mdb_env_open(environment, directory, UInt32(MDB_RDONLY), 0o600), "open \(directory)")
+        try check(mdb_txn_begin(environment, nil, UInt32(MDB_RDONLY), &transaction), "begin")
+    }
+
+    func end() {
+        if let transaction { mdb_txn_abort(transaction) }
+        if let environment { mdb_env_close(environment) }
+        transaction = nil
+        environment = nil
+    }
+
+    deinit { end() }
+
+    private func check(_ code: Int32, _ what: String) throws {
+        if code != 0 { throw SystemFailure("\(what): \(String(cString: mdb_strerror(code)))", code: 0) }
     }
 }
 

@@ -1,21 +1,52 @@
 import Glibc
+import Synchronization
 import Testing
 
 @testable import Ledger
 
-/// A full disk at 130 levels of free space around the sizes of commits (T6): appends are refused and nothing else
-/// happens; reading goes on; with room again appends are taken, without a restart; a start on the full disk opens, or says why.
+/// A full disk (T6) at 65 levels of free space around the sizes of commits, on a tmpfs and on an ext4: 50 with space that is only
+/// allocated, 15 with space that is written ahead. Appends are refused and nothing else happens; reading goes on; with room again
+/// appends are taken, without a restart; a start on the full disk opens, or says why.
 @Suite(.serialized, .enabled(if: SmallDisk.canMount, "mounting needs root")) struct DiskFullTests {
     /// Steps of 64 KiB are only allocated; those of 1 MiB are written ahead by a thread.
     @Test(arguments: SmallDisk.Kind.allCases, [(64 << 10, 50), (1 << 20, 15)])
     func `at every level of free space appends are refused cleanly and taken again when there is room`(
         kind: SmallDisk.Kind, space: (step: Int, levels: Int)
     ) throws {
-        let (step, levels) = space
-        let disk = try SmallDisk(kind, bytes: step > 64 << 10 ? 128 << 20 : 48 << 20, below: "/dev/shm")
-        let folder = LedgerFolder(at: disk.path + "/data")
+        let disk = try SmallDisk(kind, bytes: space.step > 64 << 10 ? 128 << 20 : 48 << 20, below: "/dev/shm")
         var configuration = LogConfiguration.test
-        configuration.spaceStepBytes = step
+        configuration.spaceStepBytes = space.step
+        try fillUp(disk, kind.rawValue, levels: space.levels, configuration)
+    }
+
+    /// The control: a log that finds out at its commit that there is no room, as one would that did not see to it before.
+    @Test func `a log that meets the full disk at its commit is found`() throws {
+        let disk = try SmallDisk(.tmpfs, bytes: 48 << 20, below: "/dev/shm")
+        let (path, commits) = (disk.path, CommitCount())
+        var configuration = LogConfiguration.test
+        configuration.faults = LogFaults { point in
+            guard point == .commit else { return nil }
+            commits.number.add(1, ordering: .relaxed)
+            var status = statvfs()
+            return statvfs(path, &status) == 0 && Int(status.f_bavail) * Int(status.f_bsize) < 64 << 10 ? ENOSPC : nil
+        }
+        let found = #expect(throws: NotHeld.self) { try fillUp(disk, "planted", levels: 10, configuration) }
+        print("DiskFullTests: planted, \(found?.description ?? "nothing found")")
+        #expect(commits.number.load(ordering: .relaxed) > 0)
+    }
+
+    private final class CommitCount: Sendable { let number = Atomic<Int>(0) }
+
+    private struct NotHeld: Error, CustomStringConvertible { let description: String }
+
+    private func hold(_ holds: Bool, _ otherwise: @autoclosure () -> String) throws {
+        if !holds { throw NotHeld(description: otherwise()) }
+    }
+
+    /// - Throws: `NotHeld` for the first thing that is not as it must be.
+    private func fillUp(_ disk: SmallDisk, _ what: String, levels: Int, _ configuration: LogConfiguration) throws {
+        let step = configuration.spaceStepBytes
+        let folder = LedgerFolder(at: disk.path + "/data")
         var ledger: TestLedger? = try TestLedger(folder, configuration)
         var stored = 0
         var refusals = 0
@@ -32,11 +63,11 @@ import Testing
             }
             let outcome = try #require(ledger).append(events)
             if let receipt = outcome.receipt {
-                #expect(receipt.first.rawValue == UInt64(stored) && !receipt.isDuplicate)
+                try hold(receipt.first.rawValue == UInt64(stored) && !receipt.isDuplicate, "\(receipt) after \(stored)")
                 stored += count
                 return true
             }
-            try #require(outcome.refusal == .diskFull, "\(outcome)")
+            try hold(outcome.refusal == .diskFull, "after \(stored) events: \(outcome)")
             refusals += 1
             return false
         }
@@ -45,36 +76,44 @@ import Testing
             try disk.fill(leaving: level * 14_321 * step / (64 << 10))
             var taken = 0
             while taken < 2_000, try append() { taken += 1 }
-            #expect(taken < 2_000, "level \(level) never filled up")
+            try hold(taken < 2_000, "level \(level) never filled up")
             // The index asks for room, too, and may give some back: what matters is that each is taken whole or refused.
             for _ in 0..<3 { _ = try append() }
 
             let open = try #require(ledger)
-            #expect(!open.log.isPoisoned && open.log.end.rawValue == UInt64(stored))
+            try hold(!open.log.isPoisoned, "level \(level): the log is poisoned")
+            try hold(open.log.end.rawValue == UInt64(stored), "level \(level): the log ends at \(open.log.end)")
             if stored > 0 {
-                #expect(try open.log.record(at: position(UInt64(stored - 1))) { $0.eventID.text } == "\(stored - 1)")
-                #expect(open.append(firstEvent(open)).receipt?.isDuplicate == true)
+                let last = try open.log.record(at: position(UInt64(stored - 1))) { $0.eventID.text }
+                try hold(last == "\(stored - 1)", "level \(level): the last event is \(last ?? "none")")
+                let repeated = open.append(firstEvent(open))
+                try hold(repeated.receipt?.isDuplicate == true, "level \(level): a repetition got \(repeated)")
             }
             if level % 10 == 5 {
                 // A start on the full disk.
                 open.close()
                 ledger = nil
                 startsOnFullDisk += 1
+                var isRefusedCleanly = true
                 do throws(LedgerError) { ledger = try TestLedger(folder, configuration) } catch {
-                    #expect(error.kind == .diskFull, "level \(level): \(error)")
+                    isRefusedCleanly = error.kind == .diskFull
                     refusedStarts += 1
                 }
+                try hold(isRefusedCleanly, "level \(level): a start was refused for another reason")
                 if let ledger {
-                    #expect(ledger.log.end.rawValue == UInt64(stored) && ledger.log.indexOrigin == .kept)
+                    try hold(
+                        ledger.log.end.rawValue == UInt64(stored) && ledger.log.indexOrigin == .kept,
+                        "level \(level): a start found \(ledger.log.end)")
                     _ = try append()
                 }
             }
             try disk.free()
             if ledger == nil { ledger = try TestLedger(folder, configuration) }
-            #expect(try append(), "level \(level): refused with room")
+            let isTaken = try append()
+            try hold(isTaken, "level \(level): refused with room")
         }
         print(
-            "DiskFullTests: \(kind.rawValue), steps of \(step >> 10) KiB, \(levels) levels, \(refusals) refusals, \(stored) events, "
+            "DiskFullTests: \(what), steps of \(step >> 10) KiB, \(levels) levels, \(refusals) refusals, \(stored) events, "
                 + "\(startsOnFullDisk) starts on a full disk, \(refusedStarts) refused")
         #expect(refusals >= 3 * levels && stored > 40 * levels)
         try #require(ledger).close()
@@ -86,7 +125,7 @@ import Testing
                     record.eventID.text == "\(record.position)"
                 }.rawValue)
         }
-        #expect(again.log.end.rawValue == UInt64(stored))
+        try hold(again.log.end.rawValue == UInt64(stored), "the log ends at \(again.log.end)")
     }
 
     /// The first event as it was appended, for a retry.

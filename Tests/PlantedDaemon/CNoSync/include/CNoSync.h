@@ -1,7 +1,10 @@
 #ifndef CNOSYNC_H
 #define CNOSYNC_H
 
-/* Times that the log was opened without syncs. Calling this also has the linker take in the `mdb_env_open` below. */
-int planted_nosync_openings(void);
+/* Times that the log was opened with a fault. Calling this also has the linker take in what is planted. */
+int planted_openings(void);
+
+/* Plants answers before their commit in the place of a log without syncs. Before the log is opened. */
+void planted_answer_early(void);
 
 #endif
