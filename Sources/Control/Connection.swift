@@ -575,6 +575,8 @@ package final class Connection: @unchecked Sendable {
     private func readOn() {
         guard readWithheld, pauses.isEmpty || phase == .lingering else { return }
         readWithheld = false
+        // While nothing was read the client could not end its line.
+        if lineBegunAt != nil { lineBegunAt = loop.now }
         handler?.read()
     }
 
@@ -645,7 +647,7 @@ package final class Connection: @unchecked Sendable {
         }
         if let lingeringSince, now - lingeringSince > TimeAmount(limits.lingerTimeMax) {
             handler?.close()
-        } else if let lineBegunAt, now - lineBegunAt > TimeAmount(limits.lineTimeMax) {
+        } else if pauses.isEmpty, let lineBegunAt, now - lineBegunAt > TimeAmount(limits.lineTimeMax) {
             refuse(ErrorReply(.lineUnfinished, "a line was begun and did not end within \(limits.lineTimeMax)"))
         } else if phase == .open, waiting.isEmpty, !isSubscriber, now - activeAt > TimeAmount(limits.idleTimeMax) {
             handler?.close()

@@ -1,7 +1,7 @@
 import Control
 import DequeModule
 
-// ConnectionState: what the service keeps of one connection: the reads that wait for their turn.
+// ConnectionState: what the service keeps of one connection: the reads that wait for their turn, and the waits for read models.
 //
 //   read ------> waiting ------> running ------> answered
 //                 |               at most `Limits.readsAtOnceMax`
@@ -12,7 +12,7 @@ import DequeModule
 //                   - its answer would not pile up behind an earlier request's: see `Connection.takesAnswer`
 //
 // When the connection closes, what has not begun is never computed: `connectionClosed()` lets go of it, since a body mostly holds
-// this, and so would be kept by what it is kept in.
+// this, and so would be kept by what it is kept in. So do the waits for read models.
 
 /// Lives on its connection's event loop.
 final class ConnectionState {
@@ -20,6 +20,8 @@ final class ConnectionState {
     private unowned let connection: Connection
     private var running = 0
     private var waiting = Deque<(gate: UInt64, reply: ReplySlot, body: () -> Void)>()
+
+    private var modelWaits: [ObjectIdentifier: ModelWait] = [:]
 
     private init(_ connection: Connection) { self.connection = connection }
 
@@ -41,8 +43,15 @@ final class ConnectionState {
         if let state = connection.serviceState { unsafeDowncast(state, to: ConnectionState.self).startWaiting() }
     }
 
-    /// Nothing is computed for a client that has gone.
-    func connectionClosed() { waiting = [] }
+    /// Nothing is computed for a client that has gone, and nothing kept.
+    func connectionClosed() {
+        waiting = []
+        for wait in modelWaits.values { wait.cancel() }
+        modelWaits = [:]
+    }
+
+    func add(_ wait: ModelWait) { modelWaits[ObjectIdentifier(wait)] = wait }
+    func remove(_ wait: ModelWait) { modelWaits[ObjectIdentifier(wait)] = nil }
 
     /// Runs `body`, which answers `reply`, when it is its turn; `readEnded()` must follow, now or later.
     func read(for reply: ReplySlot, _ body: @escaping () -> Void) {

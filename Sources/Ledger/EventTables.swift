@@ -20,7 +20,8 @@ struct EventTables: ~Copyable {
         var version: UInt64
     }
 
-    /// By taste: few enough steps for whoever holds up a group, and few marks.
+    /// By taste: few enough steps for whoever holds up a group, and mostly few marks. At most there is one for each event, where all of the
+    /// tail's happen to be the 64th of their leads.
     private static let versionsApart: UInt64 = 64
 
     /// - Parameter capacity: slots of each table; times a power of four it is what a million events need, and not four times that.

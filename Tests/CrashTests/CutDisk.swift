@@ -25,7 +25,7 @@ struct CutChoices {
 
 final class CutDisk {
     private enum Change {
-        case write(offset: Int, bytes: [UInt8], isMetaPage: Bool)
+        case write(offset: Int, bytes: [UInt8], isMetaPage: Bool, sectorBytes: Int)
         case truncate(Int)
         case allocate(Int)
     }
@@ -75,7 +75,9 @@ final class CutDisk {
         case .write where call.length > 0:
             guard call.bytes.count == call.length else { throw SystemFailure("a trace without bytes", code: 0) }
             try file(call).changes.append(
-                .write(offset: call.offset, bytes: call.bytes, isMetaPage: call.isMetaPage))
+                .write(
+                    offset: call.offset, bytes: call.bytes, isMetaPage: call.isMetaPage,
+                    sectorBytes: call.isPastCache ? Self.zerosBytes : Self.sectorBytes))
         case .truncate: try file(call).changes.append(.truncate(call.offset))
         case .allocate: try file(call).changes.append(.allocate(call.offset + call.length))
         case .createFile, .createDirectory:
@@ -133,7 +135,7 @@ final class CutDisk {
 
     private func apply(_ change: Change, to content: inout [UInt8]) {
         switch change {
-        case .write(let offset, let bytes, _): put(bytes[...], at: offset, in: &content)
+        case .write(let offset, let bytes, _, _): put(bytes[...], at: offset, in: &content)
         case .truncate(let size):
             if size < content.count {
                 content.removeSubrange(size...)
@@ -231,8 +233,8 @@ final class CutDisk {
     }
 
     private static let sectorBytes = 512
-    /// Of long writes: tests are built without optimization.
-    private static let longSectorBytes = 16 << 10
+    /// Zeros past the page cache are a mebibyte each, and tests are built without optimization.
+    private static let zerosBytes = 16 << 10
 
     private func applyPartly(
         _ change: Change, _ style: CutChoices.Style, _ content: inout [UInt8], _ random: inout SeededGenerator
@@ -241,13 +243,12 @@ final class CutDisk {
         case (.nothing, _): return
         case (.everything, _): apply(change, to: &content)
         case (.some, _), (_, .truncate), (_, .allocate): if random.chance(50) { apply(change, to: &content) }
-        case (_, .write(let offset, let bytes, let isMetaPage)):
+        case (_, .write(let offset, let bytes, let isMetaPage, let sectorBytes)):
             if isMetaPage {
                 put(bytes.prefix(Int.random(in: 0...bytes.count, using: &random)), at: offset, in: &content)
                 return
             }
             let likelihood = Int.random(in: 0...100, using: &random)
-            let sectorBytes = bytes.count > 64 << 10 ? Self.longSectorBytes : Self.sectorBytes
             var start = 0
             while start < bytes.count {
                 let end = min(bytes.count, start + sectorBytes - (offset + start) % sectorBytes)

@@ -12,6 +12,8 @@ struct DeviceFault {
         case logFull = "FAULT_LOG_FULL"
         /// No space can be allocated for any environment.
         case allFull = "FAULT_ALL_FULL"
+        /// No space can be allocated for any read model.
+        case modelsFull = "FAULT_MODELS_FULL"
     }
 
     let variables: [String: String]
@@ -106,15 +108,19 @@ struct DeviceFault {
         }
         #endif
 
-        #if defined(FAULT_LOG_FULL) || defined(FAULT_ALL_FULL)
-        #ifdef FAULT_LOG_FULL
-        #define FULL "/log/data.mdb"
+        #if defined(FAULT_LOG_FULL) || defined(FAULT_ALL_FULL) || defined(FAULT_MODELS_FULL)
+        static int is_full(int fd) {
+        #if defined(FAULT_LOG_FULL)
+            return ends_with(fd, "/log/data.mdb");
+        #elif defined(FAULT_ALL_FULL)
+            return ends_with(fd, "/data.mdb");
         #else
-        #define FULL "/data.mdb"
+            return ends_with(fd, "/data.mdb") && !ends_with(fd, "/log/data.mdb") && !ends_with(fd, "/index/data.mdb");
         #endif
+        }
         static int allocate(int fd, off_t offset, off_t length, const char *name) {
             int (*original)(int, off_t, off_t) = dlsym(RTLD_NEXT, name);
-            if (ends_with(fd, FULL) && is_on()) return ENOSPC;
+            if (is_full(fd) && is_on()) return ENOSPC;
             return original(fd, offset, length);
         }
         int posix_fallocate(int fd, off_t offset, off_t length) { return allocate(fd, offset, length, "posix_fallocate"); }

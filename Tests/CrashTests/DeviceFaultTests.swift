@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TestSupport
 import Testing
 
@@ -93,6 +94,75 @@ extension ProgramTests {
             #expect(check.status == .exited(0) && check.findings == [], "\(check)")
         }
 
+        @Test func `an event that cannot be parked on a full disk says so, and is parked when there is room`() throws {
+            let fault = try DeviceFault(.logFull, scratch: place.scratch)
+            let daemon = try place.serve(["--test"], variables: fault.variables)
+            let client = try place.connect()
+            try capture(5, client)
+            try client.ask("consumer.create", #"{"group":"g","from":0,"max_attempts":1,"lease_ms":200}"#)
+            try fault.begin()
+            // To the last page: what a group has to store is small.
+            var refusal: Refusal?
+            for number in 5..<2_000 where refusal == nil {
+                refusal = try client.refusal("append", captureParams("L-\(number)"))
+            }
+            #expect(refusal?.name == "disk_full")
+            let claimed = try client.ask("consumer.claim", #"{"group":"g","limit":1}"#)
+            #expect(claimed["deliveries"].elements.count == 1, "\(claimed)")
+            try Monotonic.wait(for: "a try to park it") {
+                let reason = try client.ask("consumer.status", #"{"group":"g"}"#)["reason"]
+                return reason["state"].string == "park_refused" && reason["error"].string == "disk_full"
+                    && reason["position"].integer == 0
+            }
+            fault.end()
+            try Monotonic.wait(for: "it to be parked") {
+                try client.ask("consumer.status", #"{"group":"g"}"#)["parked"].integer == 1
+            }
+            #expect(try daemon.terminate() == .exited(0))
+            let check = try place.check(["--test"])
+            #expect(check.status == .exited(0) && check.findings == [], "\(check)")
+        }
+
+        @Test func `appends that wait for a read model that stands still are bounded, and answered when it goes on`()
+            throws
+        {
+            let fault = try DeviceFault(.modelsFull, scratch: place.scratch)
+            let daemon = try place.serve(["--test"], variables: fault.variables)
+            let client = try place.connect()
+            try capture(5, client)
+            try client.waitForModels(at: 5)
+            try fault.begin()
+            let count = 20_000
+            let wait = #","wait":{"projection":"leads","deadline_ms":60000}}"#
+            let lines = (5..<5 + count).map { request($0, "append", captureParams("L-\($0)").dropLast() + wait) + "\n" }
+            let bytes = Array(lines.joined().utf8)
+            // One thread sends to it, which stands still with the daemon, the other one reads from it.
+            let talk = Talk(asker: try place.connect(), client: client)
+            onThreads([
+                { try? talk.asker.send(bytes: bytes) },
+                {
+                    // Until no more is taken.
+                    var still = 0
+                    while still < 20 {
+                        Monotonic.sleep(microseconds: 100_000)
+                        let now = (try? talk.client.ask("status")["head"].integer) ?? -1
+                        still = now == talk.taken.exchange(now, ordering: .relaxed) && now > 100 ? still + 1 : 0
+                    }
+                    fault.end()
+                    while talk.answered.load(ordering: .relaxed) < count, let line = try? talk.asker.line(),
+                        (try? JSONTree(line))?["result"]["projection"]["name"].string == "leads"
+                    { talk.answered.add(1, ordering: .relaxed) }
+                },
+            ])
+            let taken = talk.taken.load(ordering: .relaxed)
+            print("DeviceFaultTests: \(taken) of \(count) appends were taken while the read model stood still")
+            // Before it met the full disk it answered some; of the others 8 MiB are kept, at a kilobyte and more each.
+            #expect(taken < 14_000)
+            #expect(talk.answered.load(ordering: .relaxed) == count)
+            #expect(try client.ask("status")["head"].integer == 5 + count)
+            #expect(try daemon.terminate() == .exited(0))
+        }
+
         /// Long notes until one is refused.
         private func fillUp(_ client: LineClient, from start: Int) throws -> (stored: Int, Refusal) {
             for number in start..<start + 200 {
@@ -100,5 +170,19 @@ extension ProgramTests {
             }
             throw TimedOut("a refusal: 10 MiB were taken")
         }
+    }
+}
+
+/// What two threads share: one sends to `asker`, the other one reads from it and asks by `client`.
+private final class Talk: @unchecked Sendable {
+    // Sendable: sending and reading have nothing of a client in common but its socket.
+    let asker: LineClient
+    let client: LineClient
+    let taken = Atomic<Int>(0)
+    let answered = Atomic<Int>(0)
+
+    init(asker: LineClient, client: LineClient) {
+        self.asker = asker
+        self.client = client
     }
 }

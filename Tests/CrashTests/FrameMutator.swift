@@ -130,6 +130,8 @@ struct FrameMutator {
             mutate(frames, of: &attack) { if Bool.random(using: &$0.generator) { $0.flip(&$1, bits: 1) } }
             attack.pieces.append(Array(line().dropLast(5)))
             attack.isAbandoned = true
+            // Nobody looks at what they were answered.
+            attack.malformed = 0
         }
         return attack
     }

@@ -37,7 +37,7 @@ extension ProgramTests {
                 exhaustiveSyncs += result.exhaustiveSyncs
                 withUnacknowledged += result.withUnacknowledged
             }
-            #expect(exhaustiveSyncs >= min(20, images / 50) && withUnacknowledged > images / 50)
+            #expect(exhaustiveSyncs >= min(20, images / 50) && withUnacknowledged > images / 200)
         }
 
         @Test func `a log that does not sync loses events to the same cuts`() throws {

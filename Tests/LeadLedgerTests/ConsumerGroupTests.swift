@@ -182,7 +182,7 @@ import Testing
         #expect(group.standstill(end: 2, now: 500) == .unclaimed(position: 0))
     }
 
-    @Test func `a refused write of the desk's own is told as the reason until one is stored`() {
+    @Test func `a refusal to park is told as the reason until one is stored`() {
         let definition = ConsumerDefinition(
             name: "g", maxAttempts: 1, leaseNanoseconds: 100, from: 0, createdAt: 0, filter: [])
         let held = HeldGroup(definition, filter: EventFilter(), prefix: [1], epoch: 9, floor: 0, phase: .open)
@@ -193,10 +193,10 @@ import Testing
         #expect(held.standstill(head: 1, now: 500) == .storing(position: 0))
         let overdue = held.machine.takeOverdue()
         held.machine.cancel(overdue, now: 500)
-        held.ownWriteRefused(ErrorReply(.diskFull, "the disk is full"), 500)
+        held.parkRefused(ErrorReply(.diskFull, "the disk is full"), 500)
         #expect(held.standstill(head: 1, now: 500) == .parkRefused(position: 0, error: "disk_full"))
         #expect(held.retryAt > 500)
-        held.ownWriteError = nil
+        held.parkError = nil
         #expect(held.standstill(head: 1, now: 500) == .storing(position: 0))
     }
 

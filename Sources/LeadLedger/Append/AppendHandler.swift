@@ -318,8 +318,8 @@ final class AppendHandler: AppendReplySink, @unchecked Sendable {
     private func answer(_ reply: ReplySlot, _ text: [UInt8], _ wait: AppendWait, below position: Position) {
         guard case .projection(let name, let milliseconds) = wait else { return reply.succeed(raw: text) }
         // It has left the appender's queue, and a read model that stands still would have answers pile up here.
-        reply.keep(text.count)
-        ModelWait.begin(models, name, position, milliseconds, on: eventLoop) { isThere in
+        reply.keep(text.capacity)
+        ModelWait.begin(models, name, position, milliseconds, for: reply.connection) { isThere in
             if isThere {
                 var result = JSONWriter()
                 result.beginObject()
@@ -381,42 +381,4 @@ private struct SpareUnits {
     }
 
     private static func isUsual(_ unit: AppendUnit) -> Bool { unit.capacityBytes <= Limits.spareUnitBytesMax }
-}
-
-/// One wait for a read model with a deadline, on an event loop.
-enum ModelWait {
-    /// Calls `body` once, on the event loop: true when the model has all events below `position`, false at the deadline or when the
-    /// daemon stops.
-    static func begin(
-        _ models: ReadModelSet, _ name: String, _ position: Position, _ milliseconds: Int64,
-        on eventLoop: any EventLoop,
-        _ body: @escaping (Bool) -> Void
-    ) {
-        let wait = Wait(body)
-        do throws(ProjectionError) {
-            let token = try models.whenReached(position, in: name) { isThere in
-                eventLoop.execute { wait.end(isThere) }
-            }
-            wait.deadline = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(milliseconds)) {
-                models.cancelWait(token, in: name)
-                wait.end(false)
-            }
-        } catch { body(false) }
-    }
-
-    // Sendable: touched on the event loop only.
-    private final class Wait: @unchecked Sendable {
-        private var body: ((Bool) -> Void)?
-        var deadline: Scheduled<Void>?
-
-        init(_ body: @escaping (Bool) -> Void) { self.body = body }
-
-        func end(_ isThere: Bool) {
-            guard let body else { return }
-            self.body = nil
-            deadline?.cancel()
-            deadline = nil
-            body(isThere)
-        }
-    }
 }

@@ -524,7 +524,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
         let changes = group.machine.takeOverdue()
         guard !changes.isEmpty, !store(changes, of: group, with: nil, nil) else { return }
         group.machine.cancel(changes, now: now)
-        group.ownWriteRefused(.queueFull, now)
+        group.parkRefused(.queueFull, now)
     }
 
     /// The floor goes with everything else that is stored; alone only where a start would have much to look at again.
@@ -533,7 +533,7 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             group.machine.floor - group.machine.durableFloor >= Limits.consumerFloorBehind,
             MonotonicClock.nanoseconds() >= group.retryAt
         else { return }
-        if !store([], of: group, with: nil, nil) { group.ownWriteRefused(.queueFull, MonotonicClock.nanoseconds()) }
+        if !store([], of: group, with: nil, nil) { group.retryLater(MonotonicClock.nanoseconds()) }
     }
 
     /// Hands changes to the appender, and with them how far the group is.
@@ -634,9 +634,15 @@ final class ConsumerDesk: AppendReplySink, @unchecked Sendable {
             if let error {
                 group.machine.cancel(changes, now: now)
                 if let floor { group.machine.cancelFloor(floor) }
-                if let settled { settled.call.fail(error) } else { group.ownWriteRefused(error, now) }
+                if let settled {
+                    settled.call.fail(error)
+                } else if changes.isEmpty {
+                    group.retryLater(now)
+                } else {
+                    group.parkRefused(error, now)
+                }
             } else {
-                if settled == nil { group.ownWriteError = nil }
+                if settled == nil, !changes.isEmpty { group.parkError = nil }
                 group.machine.commit(changes, now: now)
                 if let floor { group.machine.commitFloor(floor) }
                 if let settled {
@@ -742,8 +748,8 @@ final class HeldGroup {
     var deletion: (name: String, call: ConsumerCall)?
     /// When a write of the desk's own may be tried again.
     private(set) var retryAt: UInt64 = 0
-    /// What the newest write of the desk's own has met; nil: it was stored.
-    var ownWriteError: ErrorReply?
+    /// What the newest try to park events that are out of attempts has met; nil: they were stored.
+    var parkError: ErrorReply?
     var timer: Scheduled<Void>?
     var timerInstant: UInt64?
 
@@ -779,14 +785,18 @@ final class HeldGroup {
             rows: fault == nil ? stored.rows : [:])
     }
 
+    func parkRefused(_ error: ErrorReply, _ now: UInt64) {
+        parkError = error
+        retryLater(now)
+    }
+
     /// The desk's own writes come again by themselves, but not at once.
-    func ownWriteRefused(_ error: ErrorReply, _ now: UInt64) {
-        ownWriteError = error
+    func retryLater(_ now: UInt64) {
         retryAt = now &+ UInt64(Limits.consumerRetryMilliseconds) * 1_000_000
     }
 
     func standstill(head: UInt64, now: UInt64) -> ConsumerGroup.Standstill {
-        machine.standstill(end: head, now: now, parkError: ownWriteError?.name.rawValue)
+        machine.standstill(end: head, now: now, parkError: parkError?.name.rawValue)
     }
 
     func takeAskedStatus() -> [(ErrorReply?) -> Void] {

@@ -73,7 +73,7 @@ struct QueryRunner: Sendable {
         } then: { fresh, bytes in
             guard let fresh else { return reply.succeed(raw: bytes) }
             ModelWait.begin(
-                context.models, fresh.model, fresh.position, Limits.freshnessMilliseconds, on: eventLoop
+                context.models, fresh.model, fresh.position, Limits.freshnessMilliseconds, for: reply.reply.connection
             ) { isThere in
                 if isThere || !fresh.isRequired { return write(query, reply) }
                 reply.fail(
