@@ -133,9 +133,7 @@ extension ProgramTests {
             try client.waitForModels(at: 5)
             try fault.begin()
             let count = 20_000
-            let wait = #","wait":{"projection":"leads","deadline_ms":60000}}"#
-            let lines = (5..<5 + count).map { request($0, "append", captureParams("L-\($0)").dropLast() + wait) + "\n" }
-            let bytes = Array(lines.joined().utf8)
+            let bytes = waitingAppends(5..<5 + count)
             // One thread sends to it, which stands still with the daemon, the other one reads from it.
             let talk = Talk(asker: try place.connect(), client: client)
             onThreads([
@@ -161,6 +159,44 @@ extension ProgramTests {
             #expect(talk.answered.load(ordering: .relaxed) == count)
             #expect(try client.ask("status")["head"].integer == 5 + count)
             #expect(try daemon.terminate() == .exited(0))
+        }
+
+        @Test func `who hangs up while waiting for a read model leaves nothing behind`() throws {
+            let fault = try DeviceFault(.modelsFull, scratch: place.scratch)
+            let daemon = try place.serve(["--test"], variables: fault.variables)
+            let client = try place.connect()
+            try capture(5, client)
+            try client.waitForModels(at: 5)
+            try fault.begin()
+            // Fewer than a connection may have waiting; from the second time on all are duplicates, and wait all the same.
+            let bytes = waitingAppends(5..<5_005)
+            var before = 0
+            for round in 0..<10 {
+                do {
+                    let asker = try place.connect()
+                    try asker.send(bytes: bytes)
+                    // Answered behind all of them.
+                    let other = try place.connect()
+                    try other.ask("append", captureParams("round-\(round)"))
+                    Monotonic.sleep(microseconds: 300_000)
+                }
+                try Monotonic.wait(for: "them to be gone") { try client.ask("status")["connections"].integer == 1 }
+                if round == 1 { before = try allocated(daemon) }
+            }
+            let growth = try allocated(daemon) - before
+            print("DeviceFaultTests: memory grew by \(growth >> 10) KiB while eight times 5,000 waits were given up")
+            // Each takes a kilobyte and more for a minute, if nobody ends it: 40 MiB and more.
+            #expect(growth < 16 << 20)
+            fault.end()
+            try client.waitForModels(at: 5_015)
+            #expect(try daemon.terminate() == .exited(0))
+        }
+
+        /// Captures that are answered when a read model has them.
+        private func waitingAppends(_ numbers: Range<Int>) -> [UInt8] {
+            let wait = #","wait":{"projection":"leads","deadline_ms":60000}}"#
+            let lines = numbers.map { request($0, "append", captureParams("L-\($0)").dropLast() + wait) + "\n" }
+            return Array(lines.joined().utf8)
         }
 
         /// Long notes until one is refused.
