@@ -51,11 +51,7 @@ extension ProgramTests {
         }
 
         @Test func `a full disk refuses appends, stores nothing of them, and goes on when there is room`() throws {
-            let fault = try DeviceFault(.logFull, scratch: place.scratch)
-            // --test allocates in small steps, so the fault is met soon.
-            let daemon = try place.serve(["--test"], variables: fault.variables)
-            let client = try place.connect()
-            try capture(5, client)
+            let (fault, daemon, client) = try serve(.logFull)
             try fault.begin()
             let (stored, refusal) = try fillUp(client, from: 0)
             #expect(refusal.name == "disk_full", "\(refusal)")
@@ -75,10 +71,7 @@ extension ProgramTests {
         }
 
         @Test func `when index and read models have no room either they pause, and catch up when there is`() throws {
-            let fault = try DeviceFault(.allFull, scratch: place.scratch)
-            let daemon = try place.serve(["--test"], variables: fault.variables)
-            let client = try place.connect()
-            try capture(5, client)
+            let (fault, daemon, client) = try serve(.allFull)
             try client.waitForModels(at: 5)
             try fault.begin()
             let (stored, refusal) = try fillUp(client, from: 0)
@@ -95,10 +88,7 @@ extension ProgramTests {
         }
 
         @Test func `an event that cannot be parked on a full disk says so, and is parked when there is room`() throws {
-            let fault = try DeviceFault(.logFull, scratch: place.scratch)
-            let daemon = try place.serve(["--test"], variables: fault.variables)
-            let client = try place.connect()
-            try capture(5, client)
+            let (fault, daemon, client) = try serve(.logFull)
             try client.ask("consumer.create", #"{"group":"g","from":0,"max_attempts":1,"lease_ms":200}"#)
             try fault.begin()
             // To the last page: what a group has to store is small.
@@ -126,10 +116,7 @@ extension ProgramTests {
         @Test func `appends that wait for a read model that stands still are bounded, and answered when it goes on`()
             throws
         {
-            let fault = try DeviceFault(.modelsFull, scratch: place.scratch)
-            let daemon = try place.serve(["--test"], variables: fault.variables)
-            let client = try place.connect()
-            try capture(5, client)
+            let (fault, daemon, client) = try serve(.modelsFull)
             try client.waitForModels(at: 5)
             try fault.begin()
             let count = 20_000
@@ -162,10 +149,7 @@ extension ProgramTests {
         }
 
         @Test func `who hangs up while waiting for a read model leaves nothing behind`() throws {
-            let fault = try DeviceFault(.modelsFull, scratch: place.scratch)
-            let daemon = try place.serve(["--test"], variables: fault.variables)
-            let client = try place.connect()
-            try capture(5, client)
+            let (fault, daemon, client) = try serve(.modelsFull)
             try client.waitForModels(at: 5)
             try fault.begin()
             // Fewer than a connection may have waiting; from the second time on all are duplicates, and wait all the same.
@@ -190,6 +174,15 @@ extension ProgramTests {
             fault.end()
             try client.waitForModels(at: 5_011)
             #expect(try daemon.terminate() == .exited(0))
+        }
+
+        /// A daemon that allocates in small steps, so that a full disk is met soon, with five leads in it.
+        private func serve(_ kind: DeviceFault.Kind) throws -> (DeviceFault, DaemonProcess, LineClient) {
+            let fault = try DeviceFault(kind, scratch: place.scratch)
+            let daemon = try place.serve(["--test"], variables: fault.variables)
+            let client = try place.connect()
+            try capture(5, client)
+            return (fault, daemon, client)
         }
 
         /// Captures that are answered when a read model has them.

@@ -147,17 +147,7 @@ import Testing
         }
         try grow(by: 150)
         verify()
-        // Taken in by the index, and forgotten by the tail.
-        for id in ["1", "2"] {
-            ledger.flushIndex()
-            ledger.append(TestEvent(stream: "B", id: id))
-        }
-        var more = 0
-        waitUntil {
-            more += 1
-            ledger.append(TestEvent(stream: "B", id: "more \(more)"))
-            return ledger.log.overlay.currentRow(of: StreamKey("L-1")).row == nil
-        }
+        haveForgotten(by: ledger) { $0.row == nil }
         verify()
         try grow(by: 100)
         verify()
@@ -259,18 +249,7 @@ import Testing
         configuration.indexCommitInterval = .seconds(30)
         let ledger = try TestLedger(LedgerFolder(), configuration)
         ledger.append(TestEvent(id: "old"))
-        // Taken in and forgotten: the floor follows the index by a commit, and moves with the next group.
-        for id in ["1", "2"] {
-            ledger.flushIndex()
-            ledger.append(TestEvent(stream: "B", id: id))
-        }
-        // A group is answered before the tail forgets, and forgets what it knew by then: so groups are sent until it has.
-        var more = 0
-        waitUntil {
-            more += 1
-            ledger.append(TestEvent(stream: "B", id: "more \(more)"))
-            return ledger.log.overlay.currentRow(of: StreamKey("L-1")).floor > 0
-        }
+        haveForgotten(by: ledger) { $0.floor > 0 }
 
         let newest = try #require(ledger.append(TestEvent(id: "new")).receipt)
         let taken = ledger.log.status.indexProgress
@@ -593,6 +572,25 @@ import Testing
         ledger.close()
         let reopened = #expect(throws: LedgerError.self) { try TestLedger(folder) }
         #expect(reopened?.kind == .corruption && reopened?.position == position(2))
+    }
+
+    /// Has the index take in what there is, and the tail forget it.
+    /// - Parameter isForgotten: looks at the newest event of L-1 in the tail, and where the tail begins.
+    private func haveForgotten(
+        by ledger: TestLedger, until isForgotten: ((row: StreamRow?, floor: UInt64)) -> Bool
+    ) {
+        // The floor follows the index by a commit, and moves with the next group.
+        for id in ["1", "2"] {
+            ledger.flushIndex()
+            ledger.append(TestEvent(stream: "B", id: id))
+        }
+        // A group is answered before the tail forgets, and forgets what it knew by then: so groups are sent until it has.
+        var more = 0
+        waitUntil {
+            more += 1
+            ledger.append(TestEvent(stream: "B", id: "more \(more)"))
+            return isForgotten(ledger.log.overlay.currentRow(of: StreamKey("L-1")))
+        }
     }
 }
 
